@@ -1,0 +1,25 @@
+// Draw the next token of each row from its logits. Order as in transformers: temperature, top-k, top-p, softmax, draw.
+// The random number of a draw is philox(seed, row_key, position): it depends on no other row.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace prudent::kernels {
+
+struct SampleOptions {
+  bool greedy = false;
+  double temperature = 1.0;  // > 0
+  int64_t top_k = 0;         // 0: off
+  double top_p = 1.0;        // 1: off; (0, 1]
+  uint64_t seed = 0;
+};
+
+// logits [rows, vocab] fp32 | bf16, row_keys [rows] int64 and positions [rows] int64 on the CPU -> ids [rows] int64.
+// Greedy takes the lowest id among equal maxima.
+at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options);
+at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
+                            const SampleOptions& options);
+
+}  // namespace prudent::kernels

@@ -1,0 +1,79 @@
+// A decoder-only transformer from a Hugging Face folder (Gemma 1, Llama, GPT-2) with whichever heads it has: the LM head of a
+// causal model, n reward heads of a sequence classifier, a value head of a PPO policy.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/job.h"
+#include "models/config.h"
+#include "models/packed_batch.h"
+
+namespace prudent::models {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+enum class Task { CausalLm, SequenceClassification };
+
+struct LoadOptions {
+  Task task = Task::CausalLm;
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+  // Task differs from what the folder holds: build the missing head, N(0, 0.02^2) for score, from this seed. Otherwise a
+  // missing head is E_MISSING_TENSOR. num_labels < 0 means as in the config.
+  bool allow_new_head = false;
+  int64_t num_labels = -1;
+  uint64_t seed = 0;
+};
+
+class KvCache;
+
+class Model {
+ public:
+  static std::shared_ptr<Model> load(const std::string& folder, const LoadOptions& options, const Job& job);
+  // Random weights, transformers' initialisation (N(0, initializer_range^2), norms at their neutral value), seeded by name.
+  static std::shared_ptr<Model> create(const std::string& config_json, const LoadOptions& options);
+  virtual ~Model() = default;
+
+  // Hugging Face layout: config.json, model.safetensors (sharded above max_shard_bytes); written beside and renamed.
+  void save(const std::string& folder, int64_t max_shard_bytes, const Job& job) const;
+  // A deep copy on the same device.
+  [[nodiscard]] std::shared_ptr<Model> clone() const;
+
+  [[nodiscard]] const ModelConfig& config() const { return config_; }
+  [[nodiscard]] Task task() const { return task_; }
+  [[nodiscard]] at::Device device() const;
+  [[nodiscard]] at::ScalarType dtype() const;
+  [[nodiscard]] int64_t parameter_bytes() const;
+
+  // Hidden states after the final norm, [tokens, hidden]. Part of the autograd graph when grad mode is on and parameters
+  // require gradients. `cache`, when given, is filled (prefill: an empty cache) or extended (one token a row); no gradient then.
+  [[nodiscard]] virtual at::Tensor hidden(const PackedBatch& batch, KvCache* cache = nullptr) const = 0;
+  // [tokens, vocab] for chosen rows of `hidden`; small uses only (generation), training goes through token_logprob.
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
+  // [rows, num_labels] fp32: score head at each row's last token.
+  [[nodiscard]] at::Tensor scores(const PackedBatch& batch) const;
+  // [tokens] fp32 from the value head.
+  [[nodiscard]] at::Tensor values(const at::Tensor& hidden) const;
+
+  [[nodiscard]] const at::Tensor& lm_weight() const;     // [vocab, hidden]; E_NO_HEAD for a classifier
+  [[nodiscard]] const at::Tensor& score_weight() const;  // [num_labels, hidden]; E_NO_HEAD for a causal model
+  void set_score_weight(const at::Tensor& weight);       // [n, hidden] any n: also changes config().num_labels
+  [[nodiscard]] bool has_value_head() const;
+  void add_value_head(uint64_t seed);                    // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
+
+  // Every parameter once, by its Hugging Face name, in a fixed order (tied weights appear once).
+  [[nodiscard]] NamedTensors parameters() const;
+  void set_requires_grad(bool value);
+
+ protected:
+  ModelConfig config_;
+  Task task_ = Task::CausalLm;
+};
+
+}  // namespace prudent::models

@@ -1,0 +1,304 @@
+/**
+ * The whole native surface, typed in one place. A test holds the addon's real export list against it.
+ * Conventions: token ids and lengths go in as Int32Array (rows laid end to end), scores and statistics come out as
+ * Float32Array or plain objects. Every method that computes returns a Promise, copies its inputs at the call, and takes
+ * `call` last: a cancel token and a progress callback. Errors are plain Errors with { code, argument, expected, received }.
+ */
+
+export type Dtype = 'float32' | 'bfloat16'
+/** Rows of token ids laid end to end: `ids.length === sum(lengths)`, every length >= 1. */
+export interface TokenRows {
+  ids: Int32Array
+  lengths: Int32Array
+}
+
+export interface NativeCancelToken {
+  cancel(): void
+}
+export interface NativeCall {
+  token?: NativeCancelToken
+  progress?: (done: number, total: number) => void
+}
+
+export interface SystemInfo {
+  prudent: string
+  libtorch: string
+  libtorchBuilt: string
+  napi: number
+  cpu: { capability: 'baseline' | 'avx2' | 'avx512'; bf16: boolean; model: string; cores: number }
+  threads: { lanes: number; threadsPerLane: number }
+  cuda: { built: boolean; devices: { index: number; name: string; memoryBytes: number; capability: string }[] }
+  distributed: { gloo: boolean; nccl: boolean }
+}
+
+export interface LoadModelOptions {
+  task: 'causal-lm' | 'sequence-classification'
+  dtype: Dtype
+  device: string
+  /** Build a head that the folder lacks, N(0, 0.02^2), seeded. */
+  allowNewHead?: boolean
+  numLabels?: number
+  seed?: number
+}
+
+export interface ModelInfo {
+  architecture: 'gemma' | 'llama' | 'gpt2'
+  task: 'causal-lm' | 'sequence-classification'
+  dtype: Dtype
+  device: string
+  vocabSize: number
+  hiddenSize: number
+  layers: number
+  heads: number
+  kvHeads: number
+  headDim: number
+  maxPositions: number
+  numLabels: number
+  hasValueHead: boolean
+  parameterCount: number
+  parameterBytes: number
+  bosTokenId: number | null
+  eosTokenIds: number[]
+  padTokenId: number | null
+}
+
+export interface BatchOptions {
+  /** Upper bound of tokens in one forward; rows are sorted into such micro-batches and put back in order. */
+  batchTokens: number
+}
+
+export interface GenerateOptions extends BatchOptions {
+  maxNewTokens: number
+  minNewTokens?: number
+  eosTokenIds: number[]
+  greedy: boolean
+  temperature: number
+  topK: number
+  topP: number
+  seed: number
+  /** One key a row (default 0, 1, 2 …): a row's random numbers depend on (seed, key, position) alone. */
+  rowKeys?: Float64Array
+}
+
+export interface NativeModel {
+  info(): ModelInfo
+  /** [rows, numLabels], row-major. Sequence classifier only. */
+  score(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  /** Log-probability of every token after the first of each row: sum(lengths) - rows values. Causal LM only. */
+  logprobs(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  generate(prompts: TokenRows, options: GenerateOptions, call?: NativeCall): Promise<TokenRows>
+  /** Hidden states after the final norm, [sum(lengths), hidden]; for tests and probes. */
+  hiddenStates(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  /** [sum(lengths), vocab]; for tests and probes on small models. */
+  logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
+  cacheFeatures(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<NativeFeatureCache>
+  /** score.weight [n, hidden]; n may differ from before. */
+  scoreWeight(): Float32Array
+  setScoreWeight(weight: Float32Array, heads: number): Promise<void>
+  addValueHead(seed: number): Promise<void>
+  clone(): Promise<NativeModel>
+  /** Hugging Face folder (config.json, safetensors), written beside and renamed; `maxShardBytes` default 5e9. */
+  save(folder: string, options?: { maxShardBytes?: number }, call?: NativeCall): Promise<void>
+  dispose(): Promise<void>
+}
+
+export interface NativeFeatureCache {
+  info(): { rows: number; hidden: number }
+  /** Copy of [rows, hidden]. */
+  toArray(): Float32Array
+  /** scores[rows, heads] of any weight [heads, hidden]. */
+  score(weight: Float32Array, heads: number, call?: NativeCall): Promise<Float32Array>
+  save(file: string): Promise<void>
+  dispose(): Promise<void>
+}
+
+export interface AdamwOptions {
+  beta1?: number
+  beta2?: number
+  eps?: number
+  weightDecay?: number
+  /** Clip the global gradient norm; 0 or absent: off. */
+  maxGradNorm?: number
+}
+
+/** Trainer state (optimiser moments, step count, RNG): one safetensors file; bit-exact resume on the same device and threads. */
+export interface NativeTrainer {
+  saveState(file: string): Promise<void>
+  loadState(file: string): Promise<void>
+  dispose(): Promise<void>
+}
+
+export interface LanguageModelTrainerOptions extends AdamwOptions {
+  /** Tokens in one micro-batch; gradients are accumulated over micro-batches. */
+  batchTokens: number
+}
+export interface NativeLanguageModelTrainer extends NativeTrainer {
+  /** One optimiser step on next-token cross-entropy over all given rows. loss is nats per predicted token. */
+  step(rows: TokenRows, options: { lr: number }, call?: NativeCall): Promise<{ loss: number; gradNorm: number; tokens: number }>
+}
+
+export interface NativeRewardTrainer extends NativeTrainer {
+  /** Full fine-tune Bradley-Terry step: mean over pairs of -ln sigmoid(chosen - rejected), summed over heads. */
+  step(
+    chosen: TokenRows,
+    rejected: TokenRows,
+    options: { lr: number },
+    call?: NativeCall,
+  ): Promise<{ loss: number; accuracy: number; lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number; tokens: number }>
+}
+
+export interface HeadsTrainerOptions extends AdamwOptions {
+  heads: number
+  /** Initial heads [heads, hidden]. */
+  initial: Float32Array
+  /** Strength of a ridge toward the initial heads (anchored ensembles), added per head as anchor / 2 * |h - h0|^2; default 0. */
+  anchor?: number
+}
+export interface NativeHeadsTrainer extends NativeTrainer {
+  /**
+   * One optimiser step of all heads (independent losses). chosen/rejected: row numbers of the cache, [batch] shared by all heads or
+   * [heads, batch] row-major when `perHead`.
+   */
+  step(
+    chosen: Int32Array,
+    rejected: Int32Array,
+    options: { lr: number; perHead: boolean },
+    call?: NativeCall,
+  ): Promise<{ lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number }>
+  /** [heads, hidden] */
+  weights(): Float32Array
+}
+
+export type KlEstimator = 'kl' | 'abs' | 'mse' | 'full'
+export interface PpoTrainerOptions extends AdamwOptions {
+  ppoEpochs: number
+  miniBatchSize: number
+  /** Rows of one forward/backward inside a mini-batch (gradients are accumulated). */
+  microBatchTokens: number
+  gamma: number
+  lambda: number
+  clipRange: number
+  clipRangeValue: number
+  vfCoef: number
+  ratioThreshold: number
+  whitenAdvantages: boolean
+  whitenRewards: boolean
+  klEstimator: KlEstimator
+  earlyStopping: boolean
+  targetKl: number
+}
+export interface RolloutOptions extends GenerateOptions {}
+
+/** Statistics under classic TRL's names. */
+export interface PpoStats {
+  [name: string]: number
+}
+export interface NativeRollout {
+  /** Responses, EOS kept when drawn. */
+  responses: TokenRows
+  /** Per row: sum over response tokens of logprob - ref logprob. */
+  klSums: Float32Array
+  /** Per row: KL summed over tokens, exact over the vocabulary; empty unless asked for. */
+  exactKlSums: Float32Array
+  dispose(): void
+}
+export interface NativePpoTrainer extends NativeTrainer {
+  /** Generate responses, then old log-probs, values and reference log-probs in evaluation mode. */
+  rollout(prompts: TokenRows, options: RolloutOptions & { exactKl?: boolean }, call?: NativeCall): Promise<NativeRollout>
+  /**
+   * One PPO step on a rollout: advantages from scores and per-sample KL weights, then ppoEpochs x mini-batches. `seed` drives the
+   * permutations. Cancel before the first update leaves everything as it was.
+   */
+  step(
+    rollout: NativeRollout,
+    options: { scores: Float32Array; klWeights: Float32Array; lr: number; seed: number },
+    call?: NativeCall,
+  ): Promise<PpoStats>
+}
+
+export interface NativeOps {
+  varianceKlAdvantage(args: VarianceKlAdvantageArgs, call?: NativeCall): Promise<VarianceKlAdvantageResult>
+  ppoLoss(args: PpoLossArgs, call?: NativeCall): Promise<PpoLossResult>
+  bradleyTerry(args: BradleyTerryArgs, call?: NativeCall): Promise<BradleyTerryResult>
+}
+export interface VarianceKlAdvantageArgs {
+  logprobs: Float32Array
+  refLogprobs: Float32Array
+  values: Float32Array
+  scores: Float32Array
+  klWeights: Float32Array
+  responseLengths: Int32Array
+  shape: [batch: number, time: number]
+  gamma?: number
+  lambda?: number
+  whiten?: boolean
+  whitenRewards?: boolean
+  klPenalty?: KlEstimator
+  klPerToken?: Float32Array
+}
+export interface VarianceKlAdvantageResult {
+  rewards: Float32Array
+  advantages: Float32Array
+  returns: Float32Array
+  kl: Float32Array
+}
+export interface PpoLossArgs {
+  logprobs: Float32Array
+  values: Float32Array
+  oldLogprobs: Float32Array
+  oldValues: Float32Array
+  advantages: Float32Array
+  returns: Float32Array
+  responseLengths: Int32Array
+  shape: [batch: number, time: number]
+  clipRange?: number
+  clipRangeValue?: number
+  vfCoef?: number
+  ratioThreshold?: number
+}
+export interface PpoLossResult {
+  loss: number
+  policyLoss: number
+  valueLoss: number
+  gradLogprobs: Float32Array
+  gradValues: Float32Array
+  stats: Record<string, number>
+}
+export interface BradleyTerryArgs {
+  chosen: Float32Array
+  rejected: Float32Array
+  shape: [pairs: number, heads: number]
+}
+export interface BradleyTerryResult {
+  loss: number
+  lossPerHead: Float32Array
+  accuracyPerHead: Float32Array
+  gradChosen: Float32Array
+  gradRejected: Float32Array
+}
+
+export interface NativeAddon {
+  systemInfo(): SystemInfo
+  /** CPU executor: `lanes` jobs at once, each with `threadsPerLane` threads. Only while nothing runs (E_BUSY). */
+  configureExecutor(options: { lanes: number; threadsPerLane: number }): void
+  createCancelToken(): NativeCancelToken
+  ops: NativeOps
+  loadModel(folder: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
+  /** Random weights from the text of a config.json. */
+  createModel(configJson: string, options: LoadModelOptions): Promise<NativeModel>
+  loadFeatureCache(file: string): Promise<NativeFeatureCache>
+  createLanguageModelTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeLanguageModelTrainer>
+  createRewardTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeRewardTrainer>
+  createHeadsTrainer(features: NativeFeatureCache, options: HeadsTrainerOptions): Promise<NativeHeadsTrainer>
+  createPpoTrainer(policy: NativeModel, reference: NativeModel, options: PpoTrainerOptions): Promise<NativePpoTrainer>
+  /** Exact KL(policy || reference) per row, summed over response tokens and the vocabulary. rows = prompt + response. */
+  exactKl(
+    policy: NativeModel,
+    reference: NativeModel,
+    rows: TokenRows,
+    promptLengths: Int32Array,
+    options: BatchOptions,
+    call?: NativeCall,
+  ): Promise<Float32Array>
+}

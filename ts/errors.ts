@@ -1,0 +1,62 @@
+/** The table of error codes; docs/errors.md is generated from it. */
+export const ERROR_CODES = {
+  E_USAGE: 'The command line is wrong.',
+  E_CONFIG: 'A configuration value is missing, unknown or out of range; the message names file, line and key.',
+  E_NOT_BUILT: 'The native addon or the TypeScript build is missing: run `npm start` (or `npm run build`) in the clone.',
+  E_LIBTORCH: 'libtorch was not found or differs from the version that the addon was built against.',
+  E_NOT_FOUND: 'A file, folder, column, split or repository does not exist.',
+  E_EXISTS: 'The output exists already; pass --overwrite or choose another.',
+  E_LOCKED: 'Another process works in this run directory.',
+  E_IO: 'Reading or writing failed.',
+  E_CORRUPT_FILE: 'A file does not hold what its format promises.',
+  E_UNSUPPORTED: 'The model, file format or option is not one that prudent supports.',
+  E_MISSING_TENSOR: 'Weights lack a tensor that the model needs, or hold one that it does not know.',
+  E_NO_HEAD: 'The model lacks the head that this call needs.',
+  E_SHAPE: 'An array or tensor has the wrong shape or length.',
+  E_DTYPE: 'An array or tensor has the wrong type.',
+  E_RANGE: 'A number is outside its range.',
+  E_TYPE: 'An argument has the wrong type.',
+  E_TOO_LONG: 'An input has more tokens than the model has positions.',
+  E_DATA: 'A row of a data set or an input line cannot be used.',
+  E_NON_FINITE: 'A loss, gradient or score is not a finite number.',
+  E_CANCELLED: 'The call was aborted.',
+  E_DISPOSED: 'The handle was disposed of.',
+  E_BUSY: 'The queue is full, or the operation needs an idle executor.',
+  E_OUT_OF_MEMORY: 'Memory ran out.',
+  E_DEVICE: 'The device does not exist or failed.',
+  E_OFFLINE: 'Offline mode is on and the file is not in the cache.',
+  E_HUB: 'The hub refused or failed a request.',
+  E_STATE: 'A checkpoint or run directory does not belong to this configuration.',
+  E_INTERNAL: 'A defect in prudent; please report it.',
+} as const
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+export interface ErrorDetail {
+  argument?: string
+  expected?: string
+  received?: string
+  cause?: unknown
+}
+
+/** What every failure of this package looks like; `code` is stable, the message is for people. */
+export class PrudentError extends Error {
+  readonly code: ErrorCode
+  readonly argument: string | undefined
+  readonly expected: string | undefined
+  readonly received: string | undefined
+
+  constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
+    this.name = code === 'E_CANCELLED' ? 'AbortError' : 'PrudentError'
+    this.code = code
+    this.argument = detail.argument
+    this.expected = detail.expected
+    this.received = detail.received
+  }
+}
+
+/** `argument: expected …, received …`, the one form of messages about arguments. */
+export function argumentError(code: ErrorCode, argument: string, expected: string, received: string): PrudentError {
+  return new PrudentError(code, `${argument}: expected ${expected}, received ${received}`, { argument, expected, received })
+}
