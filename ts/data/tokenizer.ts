@@ -1,0 +1,194 @@
+import type { Encoding, Tokenizer as Backend } from 'tokenizers'
+import { PrudentError } from '../errors.js'
+import { type ChatTemplate, loadChatTemplate } from './chat-template.js'
+import { type JsonObject, readTokenizerFiles, type SpecialTokenName } from './tokenizer-files.js'
+
+/** Texts encoded in one call of the library; more at once costs memory and gains nothing. */
+const ENCODE_CHUNK = 256
+
+export interface EncodeOptions {
+  /** Add what the post-processor adds (BOS and the like); default true, as in transformers. */
+  addSpecialTokens?: boolean
+  /** Cut to this many tokens, added special tokens included. */
+  maxLength?: number
+  /** The side that loses tokens; default left, so that the end of the conversation stays. */
+  truncate?: 'left' | 'right'
+}
+
+/** A Hugging Face tokenizer folder; ids are those of transformers for the same files. */
+export class Tokenizer {
+  readonly folder: string
+  readonly chatTemplate: ChatTemplate | null
+  /** Content of the named special tokens, e.g. `specialTokens.bos_token`. */
+  readonly specialTokens: Readonly<Partial<Record<SpecialTokenName, string>>>
+  readonly #backend: Backend
+  readonly #cleanUpSpaces: boolean
+  /** Ids that the post-processor puts before and after a text. */
+  readonly #prefix: readonly number[]
+  readonly #suffix: readonly number[]
+
+  private constructor(folder: string, backend: Backend, parts: LoadedParts) {
+    this.folder = folder
+    this.#backend = backend
+    this.specialTokens = parts.specialTokens
+    this.chatTemplate = parts.chatTemplate
+    this.#cleanUpSpaces = parts.cleanUpSpaces
+    this.#prefix = parts.prefix
+    this.#suffix = parts.suffix
+  }
+
+  static async load(folder: string): Promise<Tokenizer> {
+    const files = await readTokenizerFiles(folder)
+    const chatTemplate = await loadChatTemplate(folder, files.config)
+    // The library reads this when it first encodes a batch.
+    process.env.TOKENIZERS_PARALLELISM ??= 'true'
+    const { AddedToken, Tokenizer: Library } = await import('tokenizers')
+    let backend: Backend
+    try {
+      backend = Library.fromString(JSON.stringify(files.backend))
+    } catch (cause) {
+      throw new PrudentError('E_CORRUPT_FILE', `${folder}/tokenizer.json: ${(cause as Error).message}`, { cause })
+    }
+    const added = files.tokensToAdd.map(
+      (token) =>
+        new AddedToken(token.content, token.special, {
+          singleWord: token.single_word,
+          leftStrip: token.lstrip,
+          rightStrip: token.rstrip,
+          normalized: token.normalized,
+        }),
+    )
+    if (added.length > 0) backend.addAddedTokens(added)
+    const cleanUpSpaces = cleansUpSpaces(files.config, files.backend)
+    const { specialTokens } = files
+    return new Tokenizer(folder, backend, { specialTokens, chatTemplate, cleanUpSpaces, ...(await addedAround(backend)) })
+  }
+
+  get bosToken(): string | null {
+    return this.specialTokens.bos_token ?? null
+  }
+  get eosToken(): string | null {
+    return this.specialTokens.eos_token ?? null
+  }
+  get bosTokenId(): number | null {
+    return this.#idOf('bos_token')
+  }
+  get eosTokenId(): number | null {
+    return this.#idOf('eos_token')
+  }
+  get padTokenId(): number | null {
+    return this.#idOf('pad_token')
+  }
+  get unkTokenId(): number | null {
+    return this.#idOf('unk_token')
+  }
+  /** Number of tokens, added ones included. */
+  get vocabSize(): number {
+    return this.#backend.getVocabSize(true)
+  }
+  /** Whether `encode` puts the BOS token first by itself. */
+  get addsBos(): boolean {
+    const bos = this.bosTokenId
+    return bos !== null && this.#prefix.includes(bos)
+  }
+
+  tokenToId(token: string): number | null {
+    return this.#backend.tokenToId(token)
+  }
+  idToToken(id: number): string | null {
+    return this.#backend.idToToken(id)
+  }
+
+  async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+    const [ids] = await this.encodeBatch([text], options)
+    return ids as Int32Array
+  }
+
+  /** Token ids of every text, in order. */
+  async encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Promise<Int32Array[]> {
+    const addSpecialTokens = options.addSpecialTokens ?? true
+    const rows: Int32Array[] = []
+    for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
+      const encodings: Encoding[] = await this.#backend.encodeBatch(texts.slice(start, start + ENCODE_CHUNK), { addSpecialTokens })
+      for (const encoding of encodings) {
+        const ids = Int32Array.from(encoding.getIds())
+        rows.push(options.maxLength === undefined ? ids : this.truncate(ids, options.maxLength, options))
+      }
+    }
+    return rows
+  }
+
+  /** Cuts ids made by `encode` with the same options; added special tokens stay where they are, as in transformers. */
+  truncate(ids: Int32Array, maxLength: number, options: EncodeOptions = {}): Int32Array {
+    if (ids.length <= maxLength) return ids
+    const added = options.addSpecialTokens ?? true
+    const prefix = added ? this.#prefix.length : 0
+    const suffix = added ? this.#suffix.length : 0
+    const room = maxLength - prefix - suffix
+    if (room < 0) {
+      const expected = `at least ${prefix + suffix}, the number of special tokens that the tokenizer adds`
+      throw new PrudentError('E_RANGE', `maxLength: expected ${expected}, received ${maxLength}`, { argument: 'maxLength' })
+    }
+    const end = ids.length - suffix
+    const start = (options.truncate ?? 'left') === 'left' ? end - room : prefix
+    return Int32Array.from([...ids.subarray(0, prefix), ...ids.subarray(start, start + room), ...ids.subarray(end)])
+  }
+
+  async decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): Promise<string> {
+    const [text] = await this.decodeBatch([ids], options)
+    return text as string
+  }
+
+  async decodeBatch(rows: readonly ArrayLike<number>[], options: { skipSpecialTokens?: boolean } = {}): Promise<string[]> {
+    const lists = rows.map((row) => Array.from(row))
+    const texts = await this.#backend.decodeBatch(lists, options.skipSpecialTokens ?? false)
+    return this.#cleanUpSpaces ? texts.map(cleanUpSpaces) : texts
+  }
+
+  #idOf(name: SpecialTokenName): number | null {
+    const content = this.specialTokens[name]
+    return content === undefined ? null : this.#backend.tokenToId(content)
+  }
+}
+
+interface LoadedParts {
+  specialTokens: Partial<Record<SpecialTokenName, string>>
+  chatTemplate: ChatTemplate | null
+  cleanUpSpaces: boolean
+  prefix: number[]
+  suffix: number[]
+}
+
+/** transformers cleans up decoded spaces where the config asks for it, but never for BPE. */
+function cleansUpSpaces(config: JsonObject, backend: JsonObject): boolean {
+  return config.clean_up_tokenization_spaces === true && (backend.model as JsonObject).type !== 'BPE'
+}
+
+async function addedAround(backend: Backend): Promise<{ prefix: number[]; suffix: number[] }> {
+  const [plain, full] = await Promise.all([
+    backend.encode('a', null, { addSpecialTokens: false }),
+    backend.encode('a', null, { addSpecialTokens: true }),
+  ])
+  const [content, ids] = [plain.getIds(), full.getIds()]
+  const mask = full.getSpecialTokensMask()
+  const first = content.length === 0 ? ids.length : Math.max(0, mask.indexOf(0))
+  const start = ids.length === content.length ? 0 : first
+  return { prefix: ids.slice(0, start), suffix: ids.slice(start + content.length) }
+}
+
+const CLEAN_UPS: readonly (readonly [string, string])[] = [
+  [' .', '.'],
+  [' ?', '?'],
+  [' !', '!'],
+  [' ,', ','],
+  [" ' ", "'"],
+  [" n't", "n't"],
+  [" 'm", "'m"],
+  [" 's", "'s"],
+  [" 've", "'ve"],
+  [" 're", "'re"],
+]
+
+function cleanUpSpaces(text: string): string {
+  return CLEAN_UPS.reduce((result, [spaced, tight]) => result.replaceAll(spaced, tight), text)
+}
