@@ -1,0 +1,37 @@
+// Last-token features of a frozen base: computed once, then any number of heads, seeds and epochs train and score from them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/job.h"
+#include "models/model.h"
+#include "training/token_rows.h"
+
+namespace prudent::training {
+
+class FeatureCache {
+ public:
+  // Final hidden state at the last token of every row, in micro-batches of at most batch_tokens tokens.
+  static std::shared_ptr<FeatureCache> compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+  // features [rows, hidden] fp32 on the CPU.
+  explicit FeatureCache(at::Tensor features);
+  // A safetensors file with one tensor, `features` [rows, hidden] F32.
+  static std::shared_ptr<FeatureCache> load(const std::string& file);
+  void save(const std::string& file) const;
+
+  [[nodiscard]] int64_t rows() const;
+  [[nodiscard]] int64_t hidden() const;
+  // [rows, hidden] fp32, contiguous, on the CPU.
+  [[nodiscard]] const at::Tensor& features() const { return features_; }
+  // weight [heads, hidden] fp32 -> [rows, heads] fp32.
+  [[nodiscard]] at::Tensor score(const at::Tensor& weight) const;
+
+ private:
+  at::Tensor features_;
+};
+
+}  // namespace prudent::training

@@ -1,0 +1,37 @@
+// Forwards without gradients over any number of rows, in micro-batches of at most batch_tokens tokens, results in row order.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "core/job.h"
+#include "models/generation.h"
+#include "models/model.h"
+#include "training/token_rows.h"
+
+namespace prudent::training {
+
+// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model.
+at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+
+// Log-probability of every token after the first of each row: [sum(lengths) - rows] fp32 on the CPU, rows end to end.
+at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+
+// Hidden states after the final norm, [sum(lengths), hidden] fp32 on the CPU.
+at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+
+// [sum(lengths), vocab] fp32 on the CPU.
+at::Tensor logit_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+
+// One response per prompt. row_keys [rows], or empty for 0, 1, 2 …; a row counts prompt + max_new_tokens toward batch_tokens.
+TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job);
+
+// Exact KL(policy || reference) of each row in nats, summed over its response tokens and the vocabulary -> [rows]. A row is
+// prompt + response; prompt_lengths [rows], 1 <= prompt_lengths[r] < lengths[r] (E_SHAPE, E_RANGE naming `promptLengths`).
+std::vector<float> exact_kl(const models::Model& policy, const models::Model& reference, const TokenRows& rows,
+                            const std::vector<int32_t>& prompt_lengths, int64_t batch_tokens, const Job& job);
+
+}  // namespace prudent::training

@@ -1,0 +1,67 @@
+// AdamW over the parameters of a model: clipping of the global gradient norm, fp32 master weights of bf16 parameters, fp32
+// accumulation of bf16 gradients, and a state that is written and read bit-exactly.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/adamw/adamw.h"
+#include "models/model.h"
+
+namespace prudent::training {
+
+// Which parameters weight_decay applies to. Matrices (the default) is what the Hugging Face Trainer does: neither biases
+// nor norm gains, that is, no parameter of fewer than two dimensions. All is torch.optim.AdamW over model.parameters().
+enum class WeightDecayScope { Matrices, All };
+
+struct OptimizerOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  WeightDecayScope decay_scope = WeightDecayScope::Matrices;
+  double max_grad_norm = 0.0;  // global 2-norm; 0: gradients are not clipped
+};
+
+class Optimizer {
+ public:
+  // E_RANGE for an option outside its range. The tensors are the parameters themselves, updated in place.
+  Optimizer(models::NamedTensors parameters, const OptimizerOptions& options);
+
+  // Forget all gradients, also those of an abandoned step.
+  void drop_gradients();
+  // Call after the backward of each micro-batch when there is more than one: moves bf16 gradients into fp32 accumulators, so
+  // that the sum over micro-batches is not rounded to 8 bits each time.
+  void accumulate();
+  // The losses of the whole step count as 0: the moments decay, the weights still move (classic TRL's ratio threshold).
+  void zero_gradients();
+
+  // Global 2-norm of the gradients; E_NON_FINITE when it is not finite, with nothing changed.
+  [[nodiscard]] double gradient_norm() const;
+  // Clip, update, drop the gradients -> the norm before clipping. Checks the norm before the first write.
+  double step(double lr);
+
+  [[nodiscard]] int64_t steps() const { return step_; }
+  // One safetensors file: <name>.moment1, <name>.moment2, <name>.master (bf16 parameters only), the step count in its metadata,
+  // and `extra` as they are. Written beside and renamed.
+  void save(const std::string& file, const models::NamedTensors& extra = {}) const;
+  // E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE when the file is of other parameters; nothing changes then. `extra` are filled.
+  void load(const std::string& file, const models::NamedTensors& extra = {});
+
+ private:
+  struct Slot {
+    std::string name;
+    kernels::AdamwParameter state;  // gradient is set for each step
+    at::Tensor accumulated;         // fp32 sum of bf16 gradients, or undefined
+  };
+  [[nodiscard]] at::Tensor gradient(const Slot& slot) const;  // undefined when the parameter took no part
+
+  OptimizerOptions options_;
+  std::vector<Slot> slots_;
+  int64_t step_ = 0;
+};
+
+}  // namespace prudent::training
