@@ -1,0 +1,81 @@
+/** Figures 1, 6 and 9: what the heads of an ensemble agree and disagree on. */
+import type { Histogram, Summary } from '../../study/summary.js'
+import { RECIPE_NAMES } from '../arms.js'
+import { COLOURS, chart } from '../chart.js'
+import type { Markup } from '../markup.js'
+
+/** Figure 1: the scores of all heads on one prompt-response pair. */
+export function oneResponseFigure(summary: Summary): Promise<Markup> {
+  const values = summary.figures.oneResponse.scores.map((score, head) => ({ head: String(head + 1), score }))
+  return chart('Score of each head on one response', {
+    data: { values },
+    width: 420,
+    height: 180,
+    mark: { type: 'bar', color: COLOURS.reference },
+    encoding: {
+      x: { field: 'head', type: 'ordinal', sort: null, title: 'reward head', axis: { labelAngle: 0 } },
+      y: { field: 'score', type: 'quantitative', title: 'score' },
+    },
+  })
+}
+
+function bins(histogram: Histogram) {
+  const total = histogram.counts.reduce((a, b) => a + b, 0) || 1
+  return histogram.counts.map((count, i) => ({ start: histogram.edges[i], end: histogram.edges[i + 1], share: count / total }))
+}
+
+/** Figure 6: variance over heads (ddof 1) of accepted responses (top row) and of accepted - rejected (bottom row), by section. */
+export async function variancesFigure(summary: Summary, recipe: Summary['figures']['variances'][number]['recipe']): Promise<Markup> {
+  const rows = summary.figures.variances.filter((v) => v.recipe === recipe)
+  const values = rows.flatMap(({ section, accepted, difference }) => [
+    ...bins(accepted).map((bin) => ({ section, row: 'accepted', ...bin })),
+    ...bins(difference).map((bin) => ({ section, row: 'accepted − rejected', ...bin })),
+  ])
+  return chart(`Variance over heads by section, ${RECIPE_NAMES[recipe]}`, {
+    data: { values },
+    facet: {
+      row: { field: 'row', type: 'nominal', title: null, sort: ['accepted', 'accepted − rejected'] },
+      column: { field: 'section', type: 'nominal', title: null, sort: rows.map((r) => r.section) },
+    },
+    spec: {
+      width: 170,
+      height: 110,
+      mark: { type: 'bar', color: COLOURS.reference, binSpacing: 0 },
+      encoding: {
+        x: { field: 'start', type: 'quantitative', bin: { binned: true }, title: 'variance over heads' },
+        x2: { field: 'end' },
+        y: { field: 'share', type: 'quantitative', title: 'share of pairs', axis: { format: '.0%' } },
+      },
+    },
+    resolve: { scale: { x: 'independent', y: 'independent' } },
+  })
+}
+
+/** Figure 9: accuracy of each head and, in orange, of the fully fine-tuned single model, by section. */
+export function accuraciesFigure(summary: Summary, recipe: Summary['figures']['accuracies'][number]['recipe']): Promise<Markup> {
+  const rows = summary.figures.accuracies.filter((a) => a.recipe === recipe)
+  const values = rows.flatMap(({ section, heads, single }) => [
+    ...heads.map((accuracy, head) => ({ section, model: String(head + 1), accuracy, kind: 'reward head' })),
+    { section, model: 'single', accuracy: single, kind: 'single reward model' },
+  ])
+  const order = [...new Set(values.map((v) => v.model))].sort((a, b) => (Number(a) || 1e6) - (Number(b) || 1e6))
+  return chart(`Accuracy of each head and of the single model, ${RECIPE_NAMES[recipe]}`, {
+    data: { values },
+    facet: { field: 'section', type: 'nominal', title: null, sort: rows.map((r) => r.section) },
+    columns: 2,
+    spec: {
+      width: 380,
+      height: 130,
+      mark: { type: 'bar' },
+      encoding: {
+        x: { field: 'model', type: 'ordinal', sort: order, title: null, axis: { labelAngle: 0 } },
+        y: { field: 'accuracy', type: 'quantitative', title: 'accuracy', scale: { domain: [0, 1] }, axis: { format: '.0%' } },
+        color: {
+          field: 'kind',
+          type: 'nominal',
+          scale: { domain: ['reward head', 'single reward model'], range: [COLOURS.reference, '#e08a2e'] },
+        },
+      },
+    },
+  })
+}
