@@ -1,0 +1,60 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+
+export interface DataFlowOptions {
+  input: string
+  output: string
+  overwrite?: boolean
+}
+
+export interface ModelOptions {
+  model: string
+  revision?: string
+  dtype: 'auto' | 'float32' | 'bfloat16'
+  device: string
+  batchTokens: number
+}
+
+/** --input, --output and --overwrite as every command with rows in and rows out has them. */
+export function withDataFlow(command: Command): Command {
+  return command
+    .requiredOption('--input <file>', 'JSON Lines, one object a line; - is standard input')
+    .requiredOption('--output <file>', 'JSON Lines; - is standard output')
+    .option('--overwrite', 'replace an existing output file')
+}
+
+/** --model, --dtype, --device and --batch-tokens as every command that runs a model has them. */
+export function withModel(command: Command): Command {
+  return command
+    .requiredOption('--model <folder>', 'Hugging Face model folder, or a hub id owner/name')
+    .option('--revision <name>', 'branch, tag or commit of a hub id')
+    .addOption(new Option('--dtype <type>', 'arithmetic').choices(['auto', 'float32', 'bfloat16']).default('float32'))
+    .option('--device <device>', 'cpu or cuda:N', device, 'cpu')
+    .option('--batch-tokens <count>', 'tokens in one forward pass', positiveInteger, 8192)
+}
+
+export function positiveInteger(text: string): number {
+  return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 1, 'an integer >= 1')
+}
+
+export function nonNegativeInteger(text: string): number {
+  return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 0, 'an integer >= 0')
+}
+
+export function positiveNumber(text: string): number {
+  return checked(text, Number.isFinite(Number(text)) && Number(text) > 0, 'a number > 0')
+}
+
+/** A probability that is not zero. */
+export function fraction(text: string): number {
+  return checked(text, Number(text) > 0 && Number(text) <= 1, 'a number in (0, 1]')
+}
+
+function checked(text: string, valid: boolean, expected: string): number {
+  if (text.trim() === '' || !valid) throw new InvalidArgumentError(`Expected ${expected}.`)
+  return Number(text)
+}
+
+function device(text: string): string {
+  if (!/^(cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('Expected cpu or cuda:N.')
+  return text
+}

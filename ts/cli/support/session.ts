@@ -1,0 +1,96 @@
+import { constants } from 'node:os'
+import { PrudentError } from '../../errors.js'
+import { type Progress, startProgress } from './progress.js'
+
+/** What every command is given: the stop signal and the ways to speak on standard error. */
+export interface Session {
+  /** Aborted by the first SIGINT or SIGTERM, and when the reader of standard output goes away. */
+  readonly signal: AbortSignal
+  /** One line on standard error. */
+  note(line: string): void
+  /** A bar on a terminal, plain lines elsewhere. */
+  progress(label: string, total?: number): Progress
+}
+
+type StopSignal = 'SIGINT' | 'SIGTERM'
+
+/**
+ * Wraps the body of a command in the conventions of all commands: the first SIGINT or SIGTERM asks for a clean stop, a second
+ * ends the process at once; failures are printed on standard error and become the exit code. Commander passes positional
+ * arguments first, then the options; the session comes last.
+ */
+export function command<Arguments extends unknown[]>(
+  body: (session: Session, ...parameters: Arguments) => Promise<void>,
+): (...parameters: Arguments) => Promise<void> {
+  return async (...parameters) => {
+    const stop = new AbortController()
+    let received: StopSignal | null = null
+    let readerGone = false
+    const onSignal = (name: StopSignal) => {
+      if (received !== null) process.exit(signalExitCode(name))
+      received = name
+      process.stderr.write(`prudent: ${name}: stopping at the next safe point; once more stops at once\n`)
+      stop.abort(new PrudentError('E_CANCELLED', `stopped by ${name}`))
+    }
+    const onOutputError = (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      readerGone = true
+      stop.abort(new PrudentError('E_CANCELLED', 'the reader of standard output went away', { cause: error }))
+    }
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+    process.stdout.on('error', onOutputError)
+    // A log that nobody reads any more is no reason to stop the work.
+    process.stderr.on('error', ignoreBrokenPipe)
+    try {
+      await body({ signal: stop.signal, note, progress: startProgress }, ...parameters)
+    } catch (error) {
+      if (readerGone) process.exitCode = 0
+      else if (received !== null && isCancelled(error)) process.exitCode = signalExitCode(received)
+      else reportFailure(error)
+    } finally {
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    }
+  }
+}
+
+function note(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}
+
+function signalExitCode(name: StopSignal): number {
+  return 128 + constants.signals[name]
+}
+
+function isCancelled(error: unknown): boolean {
+  return codeOf(error) === 'E_CANCELLED' || (error instanceof Error && error.name === 'AbortError')
+}
+
+function codeOf(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : undefined
+}
+
+/** 2 for what the user typed or configured, 1 for every other failure. */
+export function exitCodeOf(error: unknown): number {
+  const code = codeOf(error)
+  return code === 'E_USAGE' || code === 'E_CONFIG' ? 2 : 1
+}
+
+/** Prints a failure on standard error and sets the exit code; `PRUDENT_DEBUG=1` adds stack and causes. */
+export function reportFailure(error: unknown): void {
+  process.exitCode = exitCodeOf(error)
+  const code = codeOf(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const label = code?.startsWith('E_') ? `error ${code}` : 'error'
+  process.stderr.write(`${useColour() ? `\u001b[31m${label}\u001b[39m` : label}: ${message}\n`)
+  if (process.env.PRUDENT_DEBUG) {
+    for (let at: unknown = error; at instanceof Error; at = at.cause) process.stderr.write(`${at.stack}\n`)
+  }
+}
+
+function useColour(): boolean {
+  return process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
+}
