@@ -93,8 +93,9 @@ export interface NativeModel {
   logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
   cacheFeatures(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<NativeFeatureCache>
-  /** score.weight [n, hidden]; n may differ from before. */
-  scoreWeight(): Float32Array
+  /** score.weight [numLabels, hidden]. */
+  scoreWeight(call?: NativeCall): Promise<Float32Array>
+  /** n may differ from before. */
   setScoreWeight(weight: Float32Array, heads: number): Promise<void>
   addValueHead(seed: number): Promise<void>
   clone(): Promise<NativeModel>
@@ -106,7 +107,7 @@ export interface NativeModel {
 export interface NativeFeatureCache {
   info(): { rows: number; hidden: number }
   /** Copy of [rows, hidden]. */
-  toArray(): Float32Array
+  toArray(call?: NativeCall): Promise<Float32Array>
   /** scores[rows, heads] of any weight [heads, hidden]. */
   score(weight: Float32Array, heads: number, call?: NativeCall): Promise<Float32Array>
   save(file: string): Promise<void>
@@ -166,8 +167,8 @@ export interface NativeHeadsTrainer extends NativeTrainer {
     options: { lr: number; perHead: boolean },
     call?: NativeCall,
   ): Promise<{ lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number }>
-  /** [heads, hidden] */
-  weights(): Float32Array
+  /** [heads, hidden], after the steps asked for so far. */
+  weights(call?: NativeCall): Promise<Float32Array>
 }
 
 export type KlEstimator = 'kl' | 'abs' | 'mse' | 'full'
