@@ -33,30 +33,35 @@ export function inputName(path: string): string {
  * @throws E_NOT_FOUND, E_IO, or E_CORRUPT_FILE where the bytes are not UTF-8 or not gzip.
  */
 export async function* readLines(path: string, bytes: Readable = openBytes(path)): AsyncGenerator<TextLine> {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let pending: string[] = []
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  let pending: Uint8Array[] = []
   let line = 1
   try {
     for await (const chunk of bytes) {
-      const pieces = decoder.decode(chunk as Uint8Array, { stream: true }).split('\n')
-      const last = pieces.pop() as string
-      for (const piece of pieces) {
-        pending.push(piece)
-        yield { text: withoutReturn(pending.join('')), line: line++ }
+      const buffer = chunk as Uint8Array
+      let start = 0
+      for (let end = buffer.indexOf(NEWLINE); end >= 0; end = buffer.indexOf(NEWLINE, start)) {
+        pending.push(buffer.subarray(start, end))
+        yield decodeLine(decoder, pending, line)
+        line++
         pending = []
+        start = end + 1
       }
-      pending.push(last)
+      if (start < buffer.length) pending.push(buffer.subarray(start))
     }
-    pending.push(decoder.decode())
+    if (pending.length > 0) yield decodeLine(decoder, pending, line)
   } catch (cause) {
     throw readError(path, line, cause)
   }
-  const rest = pending.join('')
-  if (rest !== '') yield { text: withoutReturn(rest), line }
 }
 
-function withoutReturn(text: string): string {
-  return text.endsWith('\r') ? text.slice(0, -1) : text
+const NEWLINE = 10
+
+function decodeLine(decoder: InstanceType<typeof TextDecoder>, parts: Uint8Array[], line: number): TextLine {
+  const only = parts.length === 1 ? parts[0] : undefined
+  let text = decoder.decode(only ?? Buffer.concat(parts))
+  if (line === 1 && text.startsWith('\uFEFF')) text = text.slice(1)
+  return { text: text.endsWith('\r') ? text.slice(0, -1) : text, line }
 }
 
 function readError(path: string, line: number, cause: unknown): PrudentError {
@@ -65,7 +70,7 @@ function readError(path: string, line: number, cause: unknown): PrudentError {
   const name = inputName(path)
   if (code === 'ENOENT' || code === 'ENOTDIR') return new PrudentError('E_NOT_FOUND', `${name}: no such file`, { cause })
   if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
-    return new PrudentError('E_CORRUPT_FILE', `${name}: not UTF-8 text after line ${line}`, { cause })
+    return new PrudentError('E_CORRUPT_FILE', `${name}:${line}: not UTF-8 text`, { cause })
   }
   if (code?.startsWith('Z_') || code === 'ERR_BUFFER_TOO_LARGE') {
     return new PrudentError('E_CORRUPT_FILE', `${name}: not a whole gzip file: ${message}`, { cause })
