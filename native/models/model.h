@@ -7,16 +7,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "core/job.h"
+#include "core/safetensors.h"
 #include "models/config.h"
 #include "models/packed_batch.h"
 
 namespace prudent::models {
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using prudent::NamedTensors;
 
 enum class Task { CausalLm, SequenceClassification };
 
@@ -32,6 +32,7 @@ struct LoadOptions {
 };
 
 class KvCache;
+class ParameterSource;
 
 class Model {
  public:
@@ -72,8 +73,28 @@ class Model {
   void set_requires_grad(bool value);
 
  protected:
+  Model(ModelConfig config, Task task, at::ScalarType dtype);
+  // Takes one parameter from where the weights come from and keeps it under its Hugging Face name. Constructors call it in
+  // the order of parameters().
+  enum class Init { Normal, ResidualNormal, Zero, One, Head, ValueHead };
+  at::Tensor take(ParameterSource& source, const std::string& name, std::vector<int64_t> shape, Init init);
+  // The heads come after the decoder's own parameters; `embedding` is the LM head of tied models.
+  void take_heads(ParameterSource& source, const at::Tensor& embedding);
+
   ModelConfig config_;
   Task task_ = Task::CausalLm;
+  at::ScalarType dtype_ = at::kFloat;
+
+ private:
+  friend class ParameterSource;
+  static std::shared_ptr<Model> build(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
+  void keep(const std::string& name, const at::Tensor& tensor);
+
+  NamedTensors parameters_;
+  at::Tensor lm_weight_;     // [vocab, hidden]; the embedding itself when tied
+  at::Tensor score_weight_;  // [num_labels, hidden]
+  at::Tensor value_weight_;  // [1, hidden] fp32
+  at::Tensor value_bias_;    // [1] fp32
 };
 
 }  // namespace prudent::models
