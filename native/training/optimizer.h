@@ -54,9 +54,12 @@ class Optimizer {
  private:
   struct Slot {
     std::string name;
+    at::Tensor parameter;           // of the model, carries the gradient
     kernels::AdamwParameter state;  // gradient is set for each step
     at::Tensor accumulated;         // fp32 sum of bf16 gradients, or undefined
   };
+  // The tensors of the state themselves, by the names they have in the file.
+  [[nodiscard]] models::NamedTensors state_tensors(const models::NamedTensors& extra) const;
   [[nodiscard]] at::Tensor gradient(const Slot& slot) const;  // undefined when the parameter took no part
 
   OptimizerOptions options_;

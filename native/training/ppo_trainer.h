@@ -5,35 +5,17 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "core/job.h"
-#include "kernels/ppo_loss/ppo_loss.h"
-#include "kernels/variance_kl_advantage/variance_kl_advantage.h"
 #include "models/model.h"
 #include "training/optimizer.h"
+#include "training/ppo_experience.h"
+#include "training/ppo_options.h"
+#include "training/ppo_statistics.h"
 #include "training/rollout.h"
 
 namespace prudent::training {
-
-struct PpoTrainerOptions {
-  OptimizerOptions optimizer;  // classic TRL: no weight decay, no clipping
-  int64_t ppo_epochs = 4;
-  int64_t mini_batch_size = 128;       // rows of one optimiser update; the last mini-batch of an epoch may be smaller
-  int64_t micro_batch_tokens = 16384;  // tokens of one forward and backward inside a mini-batch
-  double gamma = 1.0;
-  double lambda = 0.95;
-  double clip_range = 0.2;
-  double clip_range_value = 0.2;
-  double vf_coef = 0.1;
-  double ratio_threshold = 10.0;
-  bool whiten_advantages = true;
-  bool whiten_rewards = false;
-  kernels::KlEstimator kl_estimator = kernels::KlEstimator::Kl;
-  bool early_stopping = false;  // after an epoch, when the last mini-batch's policykl > 1.5 * target_kl
-  double target_kl = 1.0;
-};
 
 struct PpoStepInput {
   std::vector<float> scores;      // [rows]
@@ -44,9 +26,6 @@ struct PpoStepInput {
   // with other implementations.
   std::vector<int64_t> permutations;
 };
-
-// Under classic TRL's names, in a fixed order. Means over all updates of the step where TRL takes them.
-using PpoStats = std::vector<std::pair<std::string, double>>;
 
 class PpoTrainer {
  public:
@@ -59,12 +38,15 @@ class PpoTrainer {
 
   // A cancel or failure before the first update leaves policy and optimiser as they were; from then on the step is not cancelled.
   // A non-finite gradient in a later update (E_NON_FINITE) leaves the state after the last complete update.
+  // -> under classic TRL's names, in a fixed order; means over all updates of the step where TRL takes them.
   PpoStats step(const Rollout& rollout, const PpoStepInput& input, const Job& job);
 
   void save_state(const std::string& file) const { optimizer_.save(file); }
   void load_state(const std::string& file) { optimizer_.load(file); }
 
  private:
+  PpoStats update(const std::vector<PpoMicroBatch>& micro, double lr, const Job& job);
+
   std::shared_ptr<models::Model> policy_;
   std::shared_ptr<const models::Model> reference_;
   PpoTrainerOptions options_;

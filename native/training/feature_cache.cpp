@@ -1,0 +1,55 @@
+#include "training/feature_cache.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/mm.h>
+
+#include "core/error.h"
+#include "core/safetensors.h"
+
+namespace prudent::training {
+
+std::shared_ptr<FeatureCache> FeatureCache::compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
+                                                    const Job& job) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, model.config(), "rows");
+  std::vector<at::Tensor> parts;
+  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
+    job.poll();
+    const models::PackedBatch batch = pack_rows(model, rows, first, last);
+    parts.push_back(at::index_select(model.hidden(batch), 0, batch.last_index().to(model.device())).to(at::kCPU, at::kFloat));
+    job.report(last, rows.rows());
+  }
+  return std::make_shared<FeatureCache>(at::cat(parts));
+}
+
+FeatureCache::FeatureCache(at::Tensor features) : features_(std::move(features)) {
+  PRUDENT_CHECK(features_.dim() == 2 && features_.size(0) >= 1 && features_.size(1) >= 1, "E_SHAPE", "features", "[rows, hidden]",
+                std::to_string(features_.dim()) + " dimensions, " + std::to_string(features_.numel()) + " values");
+  PRUDENT_CHECK(features_.scalar_type() == at::kFloat && features_.device().is_cpu(), "E_DTYPE", "features", "float32 on the CPU",
+                toString(features_.scalar_type()));
+  features_ = features_.contiguous();
+}
+
+std::shared_ptr<FeatureCache> FeatureCache::load(const std::string& file) {
+  const auto source = SafetensorsFile::open(file);
+  PRUDENT_CHECK(source->contains("features"), "E_MISSING_TENSOR", file, "tensor features", "a file without it");
+  // Copied: the file may be replaced while its features are in use.
+  return std::make_shared<FeatureCache>(source->tensor("features").clone());
+}
+
+void FeatureCache::save(const std::string& file) const { write_safetensors(file, {{"features", features_}}, {}); }
+
+int64_t FeatureCache::rows() const { return features_.size(0); }
+int64_t FeatureCache::hidden() const { return features_.size(1); }
+
+at::Tensor FeatureCache::score(const at::Tensor& weight) const {
+  const c10::NoGradGuard no_grad;
+  PRUDENT_CHECK(weight.dim() == 2 && weight.size(0) >= 1 && weight.size(1) == hidden(), "E_SHAPE", "weight",
+                "[heads, " + std::to_string(hidden()) + "]",
+                std::to_string(weight.dim()) + " dimensions, " + std::to_string(weight.numel()) + " values");
+  return at::mm(features_, weight.to(at::kCPU, at::kFloat).t());
+}
+
+}  // namespace prudent::training

@@ -1,0 +1,127 @@
+#include "training/inference.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include <numeric>
+
+#include "core/error.h"
+#include "kernels/token_logprob/token_logprob.h"
+#include "training/prediction_batch.h"
+
+namespace prudent::training {
+namespace {
+
+// Runs `forward` over micro-batches of consecutive rows and lays the results end to end on the CPU, in fp32.
+template <typename Forward>
+at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job, const Forward& forward) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, model.config(), "rows");
+  std::vector<at::Tensor> parts;
+  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
+    job.poll();
+    parts.push_back(forward(pack_rows(model, rows, first, last)).to(at::kCPU, at::kFloat));
+    job.report(last, rows.rows());
+  }
+  return at::cat(parts).contiguous();
+}
+
+void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& prompt_lengths) {
+  PRUDENT_CHECK(prompt_lengths.size() == rows.lengths.size(), "E_SHAPE", "promptLengths", std::to_string(rows.rows()) + " values",
+                std::to_string(prompt_lengths.size()));
+  for (size_t row = 0; row < prompt_lengths.size(); ++row) {
+    PRUDENT_CHECK(prompt_lengths[row] >= 1 && prompt_lengths[row] < rows.lengths[row], "E_RANGE",
+                  "promptLengths[" + std::to_string(row) + "]",
+                  "an integer in [1, " + std::to_string(rows.lengths[row]) + ") (prompt and response of at least one token)",
+                  std::to_string(prompt_lengths[row]));
+  }
+}
+
+}  // namespace
+
+at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+  static_cast<void>(model.score_weight());  // E_NO_HEAD before any work
+  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.scores(batch); });
+}
+
+at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.hidden(batch); });
+}
+
+at::Tensor logit_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+  static_cast<void>(model.lm_weight());
+  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.logits(model.hidden(batch)); });
+}
+
+at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, model.config(), "rows");
+  const at::Tensor& weight = model.lm_weight();
+  const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
+  std::vector<at::Tensor> parts{at::empty({0}, at::kFloat)};
+  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
+    job.poll();
+    std::vector<int64_t> index;
+    for (int64_t row = first; row < last; ++row) {
+      if (rows.lengths[row] > 1) index.push_back(row);
+    }
+    if (!index.empty()) {
+      const PredictionBatch batch = pack_predictions(model, rows, prompt_lengths, index);
+      const at::Tensor hidden = predicting_hidden(model, batch);
+      parts.push_back(kernels::token_logprob(hidden, weight, std::nullopt, batch.targets, false).logprobs.to(at::kCPU));
+    }
+    job.report(last, rows.rows());
+  }
+  return at::cat(parts).contiguous();
+}
+
+TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
+  const c10::NoGradGuard no_grad;
+  check_rows(prompts, model.config(), "prompts");
+  PRUDENT_CHECK(row_keys.empty() || row_keys.size() == prompts.lengths.size(), "E_SHAPE", "rowKeys",
+                std::to_string(prompts.rows()) + " keys", std::to_string(row_keys.size()));
+  PRUDENT_CHECK(options.max_new_tokens >= 1, "E_RANGE", "maxNewTokens", "an integer >= 1", std::to_string(options.max_new_tokens));
+  const std::vector<int64_t> keys = row_keys.empty() ? row_range(0, prompts.rows()) : row_keys;
+  std::vector<int32_t> costs = prompts.lengths;
+  for (size_t row = 0; row < costs.size(); ++row) {
+    costs[row] += static_cast<int32_t>(options.max_new_tokens);
+    PRUDENT_CHECK(costs[row] <= model.config().max_positions, "E_TOO_LONG", "prompts.lengths[" + std::to_string(row) + "]",
+                  "prompt + new tokens <= " + std::to_string(model.config().max_positions), std::to_string(costs[row]));
+  }
+  TokenRows result;
+  for (const auto& [first, last] : micro_batches(costs, batch_tokens, "batchTokens")) {
+    job.poll();
+    const std::vector<int64_t> batch_keys(keys.begin() + first, keys.begin() + last);
+    const models::Generated part = models::generate(model, pack_rows(model, prompts, first, last), batch_keys, options, job);
+    result.ids.insert(result.ids.end(), part.ids.begin(), part.ids.end());
+    result.lengths.insert(result.lengths.end(), part.lengths.begin(), part.lengths.end());
+    job.report(last, prompts.rows());
+  }
+  return result;
+}
+
+std::vector<float> exact_kl(const models::Model& policy, const models::Model& reference, const TokenRows& rows,
+                            const std::vector<int32_t>& prompt_lengths, int64_t batch_tokens, const Job& job) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, policy.config(), "rows");
+  check_prompt_lengths(rows, prompt_lengths);
+  PRUDENT_CHECK(policy.config().vocab_size == reference.config().vocab_size, "E_SHAPE", "reference",
+                "a vocabulary of " + std::to_string(policy.config().vocab_size), std::to_string(reference.config().vocab_size));
+  PRUDENT_CHECK(policy.device() == reference.device(), "E_RANGE", "reference", "a model on " + policy.device().str(),
+                reference.device().str());
+  std::vector<float> result;
+  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
+    job.poll();
+    const PredictionBatch batch = pack_predictions(policy, rows, prompt_lengths, row_range(first, last));
+    const at::Tensor kl = kernels::token_kl(predicting_hidden(policy, batch), policy.lm_weight(), predicting_hidden(reference, batch),
+                                            reference.lm_weight());
+    const std::vector<float> sums = row_sums(kl, batch.predicted_lengths);
+    result.insert(result.end(), sums.begin(), sums.end());
+    job.report(last, rows.rows());
+  }
+  return result;
+}
+
+}  // namespace prudent::training

@@ -1,0 +1,53 @@
+#include "training/language_model_trainer.h"
+
+#include <vector>
+
+#include "kernels/token_logprob/token_logprob.h"
+#include "training/prediction_batch.h"
+#include "training/step_scope.h"
+
+namespace prudent::training {
+
+LanguageModelTrainer::LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options, int64_t batch_tokens)
+    : model_(std::move(model)), optimizer_(model_->parameters(), options), batch_tokens_(batch_tokens) {
+  static_cast<void>(model_->lm_weight());  // E_NO_HEAD for a classifier
+  PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
+  model_->set_requires_grad(true);
+}
+
+LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, const Job& job) {
+  check_rows(rows, model_->config(), "rows");
+  std::vector<int64_t> index;  // rows that predict something
+  std::vector<int32_t> costs;
+  LanguageModelStep result;
+  for (int64_t row = 0; row < rows.rows(); ++row) {
+    if (rows.lengths[row] < 2) continue;
+    index.push_back(row);
+    costs.push_back(rows.lengths[row]);
+    result.tokens += rows.lengths[row] - 1;
+  }
+  PRUDENT_CHECK(result.tokens > 0, "E_SHAPE", "rows", "a row of at least two tokens", "rows of one token only");
+
+  const StepScope scope(optimizer_);
+  const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
+  const auto micro = micro_batches(costs, batch_tokens_, "batchTokens");
+  for (size_t i = 0; i < micro.size(); ++i) {
+    job.poll();
+    const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
+    const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
+    const at::Tensor logprobs =
+        kernels::token_logprob(predicting_hidden(*model_, batch), model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
+    // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
+    const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
+    loss.backward();
+    if (micro.size() > 1) optimizer_.accumulate();
+    result.loss += loss.item<double>();
+    job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
+  }
+  check_finite_loss(result.loss);
+  job.poll();
+  result.grad_norm = optimizer_.step(lr);
+  return result;
+}
+
+}  // namespace prudent::training

@@ -1,0 +1,163 @@
+#include "training/ppo_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "kernels/ppo_loss/ppo_loss.h"
+#include "kernels/token_logprob/token_logprob.h"
+#include "training/permutation.h"
+#include "training/ppo_experience.h"
+#include "training/step_scope.h"
+
+namespace prudent::training {
+namespace {
+
+void check_number(bool ok, const char* argument, const char* expected, double received) {
+  PRUDENT_CHECK(ok, "E_RANGE", argument, expected, std::to_string(received));
+}
+
+void check_options(const PpoTrainerOptions& options) {
+  check_number(options.ppo_epochs >= 1, "ppoEpochs", "an integer >= 1", static_cast<double>(options.ppo_epochs));
+  check_number(options.mini_batch_size >= 1, "miniBatchSize", "an integer >= 1", static_cast<double>(options.mini_batch_size));
+  check_number(options.micro_batch_tokens >= 1, "microBatchTokens", "an integer >= 1", static_cast<double>(options.micro_batch_tokens));
+  check_number(options.gamma >= 0 && options.gamma <= 1, "gamma", "a number in [0, 1]", options.gamma);
+  check_number(options.lambda >= 0 && options.lambda <= 1, "lambda", "a number in [0, 1]", options.lambda);
+  check_number(options.clip_range > 0, "clipRange", "a number > 0", options.clip_range);
+  check_number(options.clip_range_value > 0, "clipRangeValue", "a number > 0", options.clip_range_value);
+  check_number(std::isfinite(options.vf_coef) && options.vf_coef >= 0, "vfCoef", "a number >= 0", options.vf_coef);
+  check_number(options.ratio_threshold > 0, "ratioThreshold", "a number > 0", options.ratio_threshold);
+  check_number(!options.early_stopping || options.target_kl > 0, "targetKl", "a number > 0", options.target_kl);
+}
+
+std::vector<int64_t> epoch_order(const PpoStepInput& input, int64_t rows, int64_t epoch) {
+  if (input.permutations.empty()) return seeded_permutation(rows, input.seed, static_cast<uint64_t>(epoch));
+  const auto begin = input.permutations.begin() + epoch * rows;
+  return {begin, begin + rows};
+}
+
+void check_permutations(const PpoStepInput& input, int64_t rows, int64_t epochs) {
+  if (input.permutations.empty()) return;
+  PRUDENT_CHECK(static_cast<int64_t>(input.permutations.size()) == rows * epochs, "E_SHAPE", "permutations",
+                std::to_string(rows * epochs) + " row numbers", std::to_string(input.permutations.size()));
+  for (int64_t epoch = 0; epoch < epochs; ++epoch) {
+    std::vector<int64_t> order = epoch_order(input, rows, epoch);
+    std::sort(order.begin(), order.end());
+    for (int64_t row = 0; row < rows; ++row) {
+      PRUDENT_CHECK(order[row] == row, "E_RANGE", "permutations", "each row once in epoch " + std::to_string(epoch),
+                    "row " + std::to_string(row) + " missing");
+    }
+  }
+}
+
+double value_of(const PpoStats& stats, const std::string& name) {
+  const auto found = std::find_if(stats.begin(), stats.end(), [&](const auto& entry) { return entry.first == name; });
+  return found->second;
+}
+
+}  // namespace
+
+PpoTrainer::PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference,
+                       const PpoTrainerOptions& options)
+    : policy_(std::move(policy)), reference_(std::move(reference)), options_(options), optimizer_(policy_->parameters(), options.optimizer) {
+  check_options(options);
+  PRUDENT_CHECK(policy_ != reference_, "E_RANGE", "reference", "a model of its own (a clone of the policy)", "the policy itself");
+  static_cast<void>(policy_->lm_weight());  // E_NO_HEAD for a classifier
+  static_cast<void>(reference_->lm_weight());
+  PRUDENT_CHECK(policy_->has_value_head(), "E_NO_HEAD", "policy", "a model with a value head", "none");
+  PRUDENT_CHECK(policy_->config().vocab_size == reference_->config().vocab_size, "E_SHAPE", "reference",
+                "a vocabulary of " + std::to_string(policy_->config().vocab_size), std::to_string(reference_->config().vocab_size));
+  PRUDENT_CHECK(policy_->device() == reference_->device(), "E_RANGE", "reference", "a model on " + policy_->device().str(),
+                reference_->device().str());
+  policy_->set_requires_grad(true);
+}
+
+std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, const RolloutOptions& options, const Job& job) const {
+  RolloutOptions with_kl = options;
+  with_kl.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
+  return make_rollout(*policy_, *reference_, prompts, with_kl, job);
+}
+
+PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, const Job& job) {
+  const int64_t rows = rollout.prompts.rows();
+  check_permutations(input, rows, options_.ppo_epochs);
+  PRUDENT_CHECK(std::isfinite(input.lr) && input.lr >= 0, "E_RANGE", "lr", "a number >= 0", std::to_string(input.lr));
+  const Stopwatch total;
+  const PpoExperience experience(*policy_, rollout, input.scores, input.kl_weights, options_);
+  const double advantage_seconds = total.seconds();
+
+  const Stopwatch optimize;
+  std::vector<PpoStats> updates;
+  const int64_t batches = (rows + options_.mini_batch_size - 1) / options_.mini_batch_size;
+  std::vector<PpoMicroBatch> micro;
+  for (int64_t epoch = 0; epoch < options_.ppo_epochs; ++epoch) {
+    const std::vector<int64_t> order = epoch_order(input, rows, epoch);
+    double policy_kl = 0;
+    for (int64_t batch = 0; batch < batches; ++batch) {
+      const int64_t first = batch * options_.mini_batch_size, last = std::min(rows, first + options_.mini_batch_size);
+      // A mini-batch is a set: the loss does not depend on the order of its rows. The whole batch is therefore packed once.
+      if (batches > 1 || micro.empty()) micro = experience.pack({order.begin() + first, order.begin() + last});
+      // From the first update on the step runs to its end: half a PPO step is not a state to come back to.
+      const Job& pollable = updates.empty() ? job : Job();
+      updates.push_back(update(micro, input.lr, pollable));
+      policy_kl = value_of(updates.back(), "ppo/policy/policykl");
+      job.report(static_cast<int64_t>(updates.size()), options_.ppo_epochs * batches);
+    }
+    if (options_.early_stopping && policy_kl > 1.5 * options_.target_kl) break;
+  }
+  const double optimize_seconds = optimize.seconds();
+
+  const Stopwatch summary;
+  PpoStats stats = experience.statistics();
+  for (auto& entry : mean_over_updates(updates)) stats.push_back(std::move(entry));
+  const double returns_var = value_of(stats, "ppo/returns/var");
+  stats.emplace_back("ppo/val/var_explained", returns_var > 0 ? 1 - value_of(stats, "ppo/val/error") / returns_var : 0.0);
+  stats.emplace_back("ppo/learning_rate", input.lr);
+  stats.emplace_back("ppo/updates", static_cast<double>(updates.size()));
+  stats.emplace_back("time/ppo/generate", rollout.generate_seconds);
+  stats.emplace_back("time/ppo/forward_pass", rollout.forward_seconds);
+  stats.emplace_back("time/ppo/compute_advantages", advantage_seconds);
+  stats.emplace_back("time/ppo/optimize_step", optimize_seconds);
+  stats.emplace_back("time/ppo/calc_stats", summary.seconds());
+  stats.emplace_back("time/ppo/total", total.seconds());
+  return stats;
+}
+
+PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, const Job& job) {
+  kernels::PpoLossOptions loss_options;
+  loss_options.clip_range = options_.clip_range;
+  loss_options.clip_range_value = options_.clip_range_value;
+  loss_options.vf_coef = options_.vf_coef;
+  // The threshold holds for the mean ratio of the whole mini-batch, which is known only after its last micro-batch.
+  loss_options.ratio_threshold = std::numeric_limits<double>::infinity();
+
+  int64_t tokens = 0;
+  for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
+  const StepScope scope(optimizer_);
+  UpdateStatistics statistics;
+  for (const PpoMicroBatch& batch : micro) {
+    job.poll();
+    const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction);
+    const kernels::TokenLogprob logprob =
+        kernels::token_logprob(hidden, policy_->lm_weight(), std::nullopt, batch.prediction.targets, /*want_entropy=*/true);
+    const at::Tensor values = policy_->values(hidden);
+    kernels::PpoLossStats part;
+    const at::Tensor loss =
+        kernels::ppo_loss_node(logprob.logprobs.unsqueeze(0), values.unsqueeze(0), batch.old_logprobs, batch.old_values, batch.advantages,
+                               batch.returns, batch.length, loss_options, &part);
+    const int64_t count = batch.prediction.predicted();
+    (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
+    if (micro.size() > 1) optimizer_.accumulate();
+    statistics.add(part, logprob.entropy.sum().item<double>(), count);
+  }
+  if (statistics.ratio_mean() > options_.ratio_threshold) {
+    statistics.mark_skipped();
+    optimizer_.zero_gradients();
+  }
+  check_finite_loss(statistics.loss());
+  job.poll();
+  return statistics.values(optimizer_.step(lr));
+}
+
+}  // namespace prudent::training
