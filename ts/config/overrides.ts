@@ -37,7 +37,7 @@ export function applyOverride(document: Document, override: Override): void {
       })
     }
   }
-  if (document.contents === null) document.contents = document.createNode({}) as typeof document.contents
+  if (document.contents === null) document.contents = document.createNode({}) as unknown as typeof document.contents
   if (path.length === 1 && !isMap(document.contents)) {
     throw new PrudentError('E_CONFIG', `--set ${text}: the file holds no mapping`, { argument: path.join('.') })
   }
