@@ -1,0 +1,146 @@
+// Builds the addon through cmake-js, incrementally, and the C++ tests when asked for.
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, relative } from 'node:path'
+import { run, runOrFail } from './command.mjs'
+import { toolEnvironment } from './folders.mjs'
+import { progressLine, SetupError, say } from './report.mjs'
+import { filesBelow, fingerprint, readJson, writeJson } from './stamps.mjs'
+import { checkVersions, findBuildTools } from './tools.mjs'
+
+const MEMORY_PER_JOB = 1.5 * 2 ** 30
+export const OUTPUTS = ['prudent.node', 'prudent_loader.node', 'libtorch.json']
+
+function readNumber(file) {
+  try {
+    const value = Number(readFileSync(file, 'utf8').trim())
+    return Number.isFinite(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Free memory in bytes, within the limit of a container where there is one. */
+function freeMemory() {
+  const available = /MemAvailable:\s+(\d+) kB/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]
+  const free = available ? Number(available) * 1024 : Number.POSITIVE_INFINITY
+  const limit = readNumber('/sys/fs/cgroup/memory.max')
+  const used = readNumber('/sys/fs/cgroup/memory.current')
+  return limit !== undefined && used !== undefined ? Math.min(free, limit - used) : free
+}
+
+export function buildJobs() {
+  return Math.max(1, Math.min(availableParallelism(), Math.floor(freeMemory() / MEMORY_PER_JOB)))
+}
+
+/** Folder that holds doctest/doctest.h. */
+export function findDoctest() {
+  const listed = (process.env.CPATH ?? '').split(':').filter(Boolean)
+  return [...listed, '/usr/include', '/usr/local/include'].find((folder) => existsSync(join(folder, 'doctest', 'doctest.h')))
+}
+
+/** Two fingerprints: what the addon is made from, and what the C++ tests are made from as well. */
+function fingerprints(root, libtorch, tools) {
+  const isTest = (file) => file.startsWith(join(root, 'native', 'tests'))
+  const native = filesBelow(join(root, 'native'))
+  const shared = [...filesBelow(join(root, 'cmake')), join(root, 'CMakeLists.txt')]
+  const versions = ['cmake-js', 'node-addon-api', 'node-api-headers'].map(
+    (name) => readJson(join(root, 'node_modules', name, 'package.json'))?.version,
+  )
+  const extra = { libtorch, tools: tools.identity, flags: process.env.CXXFLAGS ?? '', versions, root }
+  const names = (files) => files.map((file) => relative(root, file))
+  const addon = [...native.filter((file) => !isTest(file)), ...shared]
+  const tests = native.filter(isTest)
+  const addonPrint = fingerprint(addon, { ...extra, names: names(addon) })
+  return { addon: addonPrint, tests: fingerprint(tests, { addonPrint, names: names(tests) }) }
+}
+
+class CmakeJs {
+  constructor(root, tools) {
+    this.root = root
+    this.tools = tools
+    this.out = join(root, 'build', 'cmake')
+    this.env = toolEnvironment()
+  }
+
+  arguments(command, extra) {
+    const script = join(this.root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
+    const generator = this.tools.ninja ? [] : ['--prefer-make']
+    return [script, command, '--directory', this.root, '--out', this.out, '--cmake-path', this.tools.cmake, ...generator, ...extra]
+  }
+
+  /** A cache left by a killed or different configuration is thrown away once. */
+  async configure(definitions) {
+    const args = this.arguments('configure', Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`))
+    const options = { cwd: this.root, env: this.env, log: join(this.root, 'build', 'logs', 'configure.log') }
+    const hadCache = existsSync(join(this.out, 'CMakeCache.txt'))
+    if (hadCache && (await run(process.execPath, args, options)).status === 0) return
+    rmSync(join(this.out, 'CMakeCache.txt'), { force: true })
+    rmSync(join(this.out, 'CMakeFiles'), { recursive: true, force: true })
+    await runOrFail('CMake', process.execPath, args, options)
+  }
+
+  /** `build`, not `compile`: the latter answers a compile error with a second build from nothing. */
+  async build(label, target) {
+    const jobs = buildJobs()
+    const args = this.arguments('build', ['--parallel', String(jobs), ...(target ? ['--target', target] : [])])
+    const progress = progressLine(`${label} (${jobs} ${jobs === 1 ? 'job' : 'jobs'}):`)
+    const onLine = (line) => {
+      const [, done, total] = /^\[\s*(\d+)(?:\/(\d+)|%)\]/.exec(line) ?? []
+      if (done !== undefined) progress.update(Number(done), Number(total ?? 100))
+    }
+    const log = join(this.root, 'build', 'logs', 'build.log')
+    try {
+      await runOrFail('the native build', process.execPath, args, { cwd: this.root, env: this.env, log, onLine })
+    } finally {
+      progress.end()
+    }
+  }
+}
+
+function definitions(root, libtorch, tools, doctest) {
+  return {
+    PRUDENT_LIBTORCH: libtorch.folder,
+    CMAKE_CXX_COMPILER: tools.compiler,
+    ...(tools.ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache } : {}),
+    PRUDENT_TESTS: doctest ? 'ON' : 'OFF',
+    ...(doctest ? { DOCTEST_INCLUDE: doctest } : {}),
+  }
+}
+
+/** Builds what is out of date. Returns whether the C++ tests stand built. */
+export async function buildNative(root, libtorch, { tests }) {
+  const tools = findBuildTools()
+  const stampFile = join(root, 'build', 'stamps', 'native.json')
+  const stamp = readJson(stampFile) ?? {}
+  const now = fingerprints(root, libtorch, tools)
+  const doctest = tests ? findDoctest() : undefined
+  if (tests && !doctest) say('C++ tests are not built: doctest is missing (Debian package: doctest-dev)')
+  const release = join(root, 'build', 'cmake', 'Release')
+  const addonStands = stamp.addon === now.addon && OUTPUTS.every((name) => existsSync(join(release, name)))
+  const testsStand = doctest === undefined || stamp.tests === now.tests
+  if (addonStands && testsStand) return
+  if (!tools.python) say('note: no Python 3 (Debian package: python3); libtorch is there, so the build goes on without')
+  await checkVersions(tools)
+
+  const cmake = new CmakeJs(root, tools)
+  const values = definitions(root, libtorch, tools, doctest ?? (stamp.tests ? findDoctest() : undefined))
+  const configured = { ...values, libtorch: libtorch.version, generator: tools.ninja ? 'ninja' : 'make' }
+  // CMake settles what changed in its own files when it builds; only other definitions need a configuration by hand.
+  if (JSON.stringify(stamp.configured) !== JSON.stringify(configured) || !existsSync(join(cmake.out, 'CMakeCache.txt'))) {
+    say('configuring the native build')
+    writeJson(stampFile, {})
+    await cmake.configure(values)
+    writeJson(stampFile, { configured })
+  }
+  if (!addonStands) {
+    await cmake.build('building the addon', 'addon')
+    const absent = OUTPUTS.filter((name) => !existsSync(join(release, name)))
+    if (absent.length > 0) throw new SetupError('E_BUILD', `the native build ended well, yet there is no ${absent.join(', ')} in ${release}`)
+  }
+  writeJson(stampFile, { configured, addon: now.addon, tests: addonStands ? stamp.tests : undefined })
+  if (doctest && !testsStand) {
+    await cmake.build('building the C++ tests', 'cpp_tests')
+    writeJson(stampFile, { configured, addon: now.addon, tests: now.tests })
+  }
+}
