@@ -19,7 +19,7 @@ const HELP = `node scripts/setup.mjs [--tests] [--keep-going]
 
 PRUDENT_LIBTORCH   folder with include/ and lib/ of libtorch (a wheel's torch folder); default: cache, Python, pip
 PRUDENT_CACHE      cache that clones share; default $XDG_CACHE_HOME/prudent or ~/.cache/prudent
-CXX, CXXFLAGS      compiler to use
+CXX                compiler to use
 `
 
 function readArguments() {

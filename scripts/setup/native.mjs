@@ -47,7 +47,7 @@ function fingerprints(root, libtorch, tools) {
   const versions = ['cmake-js', 'node-addon-api', 'node-api-headers'].map(
     (name) => readJson(join(root, 'node_modules', name, 'package.json'))?.version,
   )
-  const extra = { libtorch, tools: tools.identity, flags: process.env.CXXFLAGS ?? '', versions, root }
+  const extra = { libtorch, tools: tools.identity, versions, root }
   const names = (files) => files.map((file) => relative(root, file))
   const addon = [...native.filter((file) => !isTest(file)), ...shared]
   const tests = native.filter(isTest)
