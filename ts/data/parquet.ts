@@ -17,6 +17,8 @@ export async function* readParquet(path: string, columns?: readonly string[]): A
     const known = topLevelColumns(metadata)
     const missing = columns?.find((column) => !known.includes(column))
     if (missing !== undefined) throw missingColumn(path, missing, known)
+    const promised = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
+    if (promised !== Number(metadata.num_rows)) damaged(path, new Error('its row groups do not add up to its number of rows'))
     let start = 0
     for (const group of metadata.row_groups) {
       const end = start + Number(group.num_rows)
@@ -76,6 +78,8 @@ function topLevelColumns(metadata: FileMetaData): string[] {
 }
 
 function plainValue(value: unknown): unknown {
+  // The reader gives undefined for a null list.
+  if (value === undefined) return null
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value
   if (Array.isArray(value)) return value.map(plainValue)
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || value instanceof Date) return value

@@ -42,8 +42,8 @@ export function readPair(row: Row, columns: PairColumns, report: DataReport): Pr
   requireColumns(row, columns)
   const promptColumn = columns.prompt ?? ('prompt' in row.values ? 'prompt' : undefined)
   const prompt = promptColumn === undefined ? undefined : row.values[promptColumn]
-  // A declared prompt column must hold something; RewardBench-shaped rows carry theirs under the usual name.
-  if (values.some(isNull) || (promptColumn !== undefined && isNull(prompt))) return dropped(report, 'null', place)
+  const lacksPrompt = promptColumn !== undefined && isNull(prompt) && values.some(needsPrompt)
+  if (values.some(isNull) || lacksPrompt) return dropped(report, 'null', place)
   const chosen = side(values[0], prompt, `${place}: ${columns.chosen}`)
   const rejected = side(values[1], prompt, `${place}: ${columns.rejected}`)
   if (isEmptyConversation(chosen) || isEmptyConversation(rejected)) return dropped(report, 'empty', place)
@@ -71,19 +71,22 @@ function dropped(report: DataReport, kind: 'null' | 'empty' | 'identical', place
   return null
 }
 
+/** A text or a list that starts with the assistant is the response alone; a whole conversation repeats its prompt. */
+function needsPrompt(value: unknown): boolean {
+  return typeof value === 'string' || (Array.isArray(value) && value[0]?.role === 'assistant')
+}
+
 function side(value: unknown, prompt: unknown, place: string): Conversation {
   if (Array.isArray(value)) {
     const messages = parseMessages(value, place)
-    // A list that starts with the assistant is the response alone; a whole conversation repeats its prompt.
-    const needsPrompt = prompt !== undefined && messages[0]?.role === 'assistant'
-    return { messages: needsPrompt ? [...promptMessages(prompt, place), ...messages] : messages }
+    const before = prompt !== undefined && prompt !== null && needsPrompt(value) ? promptMessages(prompt, place) : []
+    return { messages: [...before, ...messages] }
   }
   if (typeof value !== 'string') {
     const received = kindOf(value)
     throw new PrudentError('E_DATA', `${place}: expected text or a list of messages, received ${received}`, { received })
   }
   if (prompt === undefined) return { text: value }
-  // An empty response is kept empty here, so that the row is counted.
   return { messages: [...promptMessages(prompt, place), { role: 'assistant', content: value }] }
 }
 
