@@ -85,7 +85,8 @@ function locate(
   ofKey: boolean,
 ): string {
   const names = path.map(String)
-  const setting = overrides.findLast((override) => override.path.every((part, index) => names[index] === part))
+  const isBelow = (deep: readonly string[], top: readonly string[]) => top.every((part, index) => deep[index] === part)
+  const setting = overrides.findLast(({ path: set }) => isBelow(names, set) || (ofKey && isBelow(set, names)))
   if (setting !== undefined) return `--set ${setting.text}`
   let node: unknown = document.contents
   let offset = isNode(node) ? node.range?.[0] : undefined

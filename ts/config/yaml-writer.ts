@@ -1,6 +1,6 @@
 /**
  * Writes plain values as YAML that YAML 1.2 parsers and PyYAML (YAML 1.1) read identically: exponents carry a dot and a sign
- * (1.0e-05 style numbers are text to PyYAML without them), and every string that could be taken for something else is quoted.
+ * (PyYAML takes 1e-5 for text), and every string that could be taken for something else is quoted.
  */
 export function toYaml(value: unknown): string {
   const lines = blockLines(value, 0)
@@ -44,7 +44,7 @@ function number(value: number): string {
   if (Number.isNaN(value)) return '.nan'
   if (!Number.isFinite(value)) return value > 0 ? '.inf' : '-.inf'
   if (Object.is(value, -0)) return '-0.0'
-  const written = String(value)
+  const written = value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential() : String(value)
   if (!written.includes('e')) return written
   const [mantissa, exponent] = written.split('e') as [string, string]
   return `${mantissa.includes('.') ? mantissa : `${mantissa}.0`}e${exponent}`
