@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -14,14 +13,6 @@
 #include "training/rollout.h"
 
 namespace prudent::training {
-
-class Stopwatch {
- public:
-  [[nodiscard]] double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // The loss is a mean over tokens, blind to rows: the tokens of a micro-batch stand as one row of the loss kernel.
 struct PpoMicroBatch {

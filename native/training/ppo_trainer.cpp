@@ -10,6 +10,7 @@
 #include "training/permutation.h"
 #include "training/ppo_experience.h"
 #include "training/step_scope.h"
+#include "training/stopwatch.h"
 
 namespace prudent::training {
 namespace {

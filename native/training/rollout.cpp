@@ -4,19 +4,14 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 
-#include <chrono>
-
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
 #include "training/inference.h"
 #include "training/prediction_batch.h"
+#include "training/stopwatch.h"
 
 namespace prudent::training {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 struct Parts {
   std::vector<at::Tensor> logprobs, values, ref_logprobs, kl;
@@ -31,19 +26,12 @@ void evaluate(const models::Model& policy, const models::Model& reference, const
   if (exact_kl) parts.kl.push_back(kernels::token_kl(hidden, policy.lm_weight(), ref_hidden, reference.lm_weight()));
 }
 
-}  // namespace
-
-std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
-                                            const RolloutOptions& options, const Job& job) {
-  PRUDENT_CHECK(policy.has_value_head(), "E_NO_HEAD", "policy", "a model with a value head", "none");
-  const c10::NoGradGuard no_grad;
+std::shared_ptr<Rollout> evaluated(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
+                                   TokenRows responses, const RolloutOptions& options, const Job& job) {
+  const Stopwatch stopwatch;
   auto rollout = std::make_shared<Rollout>();
-  const auto generate_start = std::chrono::steady_clock::now();
   rollout->prompts = prompts;
-  rollout->responses = generate_rows(policy, prompts, options.row_keys, options.generate, options.batch_tokens, job);
-  rollout->generate_seconds = seconds_since(generate_start);
-
-  const auto forward_start = std::chrono::steady_clock::now();
+  rollout->responses = std::move(responses);
   const TokenRows rows = concatenate_rows(rollout->prompts, rollout->responses);
   Parts parts;
   for (const auto& [first, last] : micro_batches(rows.lengths, options.batch_tokens, "batchTokens")) {
@@ -59,7 +47,34 @@ std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const m
     rollout->kl_per_token = at::cat(parts.kl);
     rollout->exact_kl_sums = row_sums(rollout->kl_per_token, rollout->responses.lengths);
   }
-  rollout->forward_seconds = seconds_since(forward_start);
+  rollout->forward_seconds = stopwatch.seconds();
+  return rollout;
+}
+
+void check_value_head(const models::Model& policy) {
+  PRUDENT_CHECK(policy.has_value_head(), "E_NO_HEAD", "policy", "a model with a value head", "none");
+}
+
+}  // namespace
+
+std::shared_ptr<const Rollout> evaluate_responses(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
+                                                  const TokenRows& responses, const RolloutOptions& options, const Job& job) {
+  check_value_head(policy);
+  const c10::NoGradGuard no_grad;
+  check_rows(prompts, policy.config(), "prompts");
+  check_rows(responses, policy.config(), "responses");
+  return evaluated(policy, reference, prompts, responses, options, job);
+}
+
+std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
+                                            const RolloutOptions& options, const Job& job) {
+  check_value_head(policy);
+  const c10::NoGradGuard no_grad;
+  const Stopwatch stopwatch;
+  TokenRows responses = generate_rows(policy, prompts, options.row_keys, options.generate, options.batch_tokens, job);
+  const double generate_seconds = stopwatch.seconds();
+  const auto rollout = evaluated(policy, reference, prompts, std::move(responses), options, job);
+  rollout->generate_seconds = generate_seconds;
   return rollout;
 }
 

@@ -35,7 +35,12 @@ struct Rollout {
   double forward_seconds = 0;
 };
 
+// What both models say of given responses, without generating anything; only batch_tokens and exact_kl of the options count.
 // E_NO_HEAD unless the policy has a value head.
+std::shared_ptr<const Rollout> evaluate_responses(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
+                                                  const TokenRows& responses, const RolloutOptions& options, const Job& job);
+
+// Sample responses, then evaluate them.
 std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
                                             const RolloutOptions& options, const Job& job);
 

@@ -1,0 +1,153 @@
+#include "training/golden.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <stdexcept>
+
+#include "core/io.h"
+
+namespace prudent::tests {
+namespace {
+
+std::string golden_path() {
+  return (std::filesystem::path(__FILE__).parent_path() / "../../../test/golden/data/training.json").lexically_normal().string();
+}
+
+}  // namespace
+
+const Json& golden() {
+  static const Json data = parse_json(read_text_file(golden_path()), golden_path());
+  return data;
+}
+
+const Json& member(const Json& object, const std::string& key) {
+  const Json* value = object.find(key);
+  if (value == nullptr) throw std::runtime_error("golden data lack " + key);
+  return *value;
+}
+
+double number(const Json& object, const std::string& key) { return member(object, key).as_number(key); }
+
+std::vector<double> numbers(const Json& array) {
+  std::vector<double> result;
+  for (const Json& value : array.as_array("numbers")) result.push_back(value.as_number("number"));
+  return result;
+}
+
+std::vector<float> floats(const Json& array) {
+  const std::vector<double> values = numbers(array);
+  return {values.begin(), values.end()};
+}
+
+std::vector<int32_t> integers(const Json& array) {
+  const std::vector<double> values = numbers(array);
+  return {values.begin(), values.end()};
+}
+
+training::TokenRows token_rows(const Json& rows) {
+  training::TokenRows result;
+  for (const Json& row : rows.as_array("rows")) {
+    const std::vector<int32_t> ids = integers(row);
+    result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+    result.lengths.push_back(static_cast<int32_t>(ids.size()));
+  }
+  return result;
+}
+
+std::vector<double> hash_uniform(const std::string& label, int64_t count) {
+  uint64_t state = 0xCBF29CE484222325u;
+  for (const char byte : label) state = (state ^ static_cast<uint8_t>(byte)) * 0x100000001B3u;
+  std::vector<double> values(count);
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t z = state + static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z = z ^ (z >> 31);
+    values[i] = static_cast<double>(z >> 40) / static_cast<double>(1 << 23) - 1.0;
+  }
+  return values;
+}
+
+std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads, bool value_head, at::ScalarType dtype) {
+  models::LoadOptions options;
+  options.task = heads > 0 ? models::Task::SequenceClassification : models::Task::CausalLm;
+  options.allow_new_head = true;
+  options.dtype = dtype;
+  if (heads > 0) options.num_labels = heads;
+  auto model = models::Model::create(member(member(golden(), "configs"), name).dump(), options);
+  if (value_head) model->add_value_head(0);
+  const c10::NoGradGuard no_grad;
+  for (auto& [parameter_name, parameter] : model->parameters()) {
+    const bool norm_gain = name != "gemma" && parameter.dim() == 1 && parameter_name.ends_with("weight");
+    std::vector<double> values = hash_uniform(std::to_string(seed) + "." + parameter_name, parameter.numel());
+    for (double& value : values) value = value * 0.2 + (norm_gain ? 1.0 : 0.0);
+    at::Tensor target = parameter;
+    target.copy_(at::tensor(values, at::kDouble).to(at::kFloat).view(parameter.sizes()));
+  }
+  return model;
+}
+
+training::OptimizerOptions optimizer_options(const Json& record) {
+  training::OptimizerOptions options;
+  options.eps = number(record, "eps");
+  if (record.find("weight_decay") != nullptr) options.weight_decay = number(record, "weight_decay");
+  if (record.find("max_grad_norm") != nullptr) options.max_grad_norm = number(record, "max_grad_norm");
+  return options;
+}
+
+double relative(double value, double expected) { return std::abs(value - expected) / std::max(std::abs(expected), 1e-3); }
+
+double worst_difference(const models::NamedTensors& tensors, const Json& summaries, double floor) {
+  double worst = 0;
+  size_t found = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const Json* summary = summaries.find(name);
+    if (summary == nullptr) return std::numeric_limits<double>::infinity();
+    ++found;
+    const at::Tensor flat = tensor.detach().to(at::kDouble).flatten().contiguous();
+    const double* value = flat.const_data_ptr<double>();
+    double square = 0;
+    for (int64_t i = 0; i < flat.numel(); ++i) square += value[i] * value[i];
+    const double expected_norm = number(*summary, "norm");
+    const double scale = std::max(floor, expected_norm / std::sqrt(static_cast<double>(flat.numel())));
+    worst = std::max(worst, std::abs(std::sqrt(square) - expected_norm) / std::max(floor, expected_norm));
+    const std::vector<double> first = numbers(member(*summary, "first")), last = numbers(member(*summary, "last"));
+    for (size_t i = 0; i < first.size(); ++i) worst = std::max(worst, std::abs(value[i] - first[i]) / scale);
+    for (size_t i = 0; i < last.size(); ++i) {
+      worst = std::max(worst, std::abs(value[flat.numel() - static_cast<int64_t>(last.size() - i)] - last[i]) / scale);
+    }
+  }
+  return found == summaries.as_object("summaries").size() ? worst : std::numeric_limits<double>::infinity();
+}
+
+TemporaryFile::TemporaryFile(const std::string& stem) {
+  static std::atomic<int> counter{0};
+  path_ = (std::filesystem::temp_directory_path() / (stem + "-" + std::to_string(::getpid()) + "-" + std::to_string(counter++))).string();
+}
+
+TemporaryFile::~TemporaryFile() { std::filesystem::remove(path_); }
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) { return a.sizes() == b.sizes() && a.equal(b); }
+
+models::NamedTensors copies(const models::NamedTensors& tensors) {
+  models::NamedTensors result;
+  for (const auto& [name, tensor] : tensors) result.emplace_back(name, tensor.detach().clone());
+  return result;
+}
+
+bool same_bits(const models::NamedTensors& a, const models::NamedTensors& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].first != b[i].first || !same_bits(a[i].second, b[i].second)) return false;
+  }
+  return true;
+}
+
+}  // namespace prudent::tests
