@@ -19,12 +19,14 @@ export interface HubOptions {
   cacheFolder?: string | undefined
   /** Default HF_ENDPOINT, else https://huggingface.co. */
   endpoint?: string | undefined
-  /** Default HF_TOKEN, else the token file that `hf auth login` writes. */
+  /** Default HF_TOKEN. */
   token?: string | undefined
   /** Default: HF_HUB_OFFLINE or PRUDENT_OFFLINE is set. */
   offline?: boolean | undefined
   /** Files downloaded at once. */
   concurrency?: number | undefined
+  /** Milliseconds before the first new try; each further one waits four times as long. */
+  retryDelay?: number | undefined
   signal?: AbortSignal | undefined
   /** Called with the number of files there so far. */
   progress?: ((done: number, total: number) => void) | undefined
@@ -119,12 +121,17 @@ function repositoryFolder(repository: Repository, options: HubOptions): string {
   return join(cache, `${repository.type}s--${repository.name.split('/').join('--')}`)
 }
 
-function access(options: HubOptions): { hubUrl: string; accessToken?: string; fetch: typeof fetch } {
+/** Requests with the token in the header: mirrors have tokens of other forms than the library accepts as its own argument. */
+function access(options: HubOptions): { hubUrl: string; fetch: typeof fetch } {
   const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '')
   const token = options.token ?? process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN
-  const signal = options.signal
-  const request: typeof fetch = (url, init) => fetch(url, signal === undefined ? init : { ...init, signal })
-  return token ? { hubUrl, accessToken: token, fetch: request } : { hubUrl, fetch: request }
+  const { signal } = options
+  const request: typeof fetch = (url, init) => {
+    const headers = new Headers(init?.headers)
+    if (token && new URL(String(url)).origin === new URL(hubUrl).origin) headers.set('authorization', `Bearer ${token}`)
+    return fetch(url, { ...init, headers, ...(signal === undefined ? {} : { signal }) })
+  }
+  return { hubUrl, fetch: request }
 }
 
 function checkName(name: string): void {
@@ -192,44 +199,77 @@ function isThere(path: string): Promise<boolean> {
   return stat(path).then(() => true, () => false)
 }
 
-const ATTEMPTS = 4
+/** Tries in a row that bring no byte before a download is given up. */
+const FRUITLESS_TRIES = 4
 
-/** Downloads into `<blob>.incomplete`, which a later try goes on from, and renames once the hash is right. */
+/** Downloads into `<blob>.incomplete`, which a later process goes on from, and renames once the hash is right. */
 async function fetchBlob(listing: SnapshotListing, name: string, entry: RemoteFile, blob: string, options: HubOptions): Promise<void> {
-  const incomplete = `${blob}.incomplete`
   await mkdir(dirname(blob), { recursive: true })
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await fetchRest(listing, name, entry, incomplete, options)
-      break
-    } catch (cause) {
+  const { incomplete, release } = await claimIncomplete(blob)
+  try {
+    let have = await fileSize(incomplete)
+    for (let fruitless = 1; ; fruitless++) {
+      const problem = await fetchRest(listing, name, entry, incomplete, options).then(() => null, asError)
+      if (problem === null) break
       throwIfAborted(options.signal)
-      const permanent = cause instanceof PrudentError
-      if (permanent || attempt === ATTEMPTS) throw hubError(listing.repository, listing.commit, cause, name)
-      await new Promise((resolve) => setTimeout(resolve, 200 * 4 ** (attempt - 1)))
+      const now = await fileSize(incomplete)
+      if (now > have) fruitless = 0
+      have = now
+      const isPermanent = problem instanceof PrudentError
+      if (isPermanent || fruitless >= FRUITLESS_TRIES) throw hubError(listing.repository, listing.commit, problem, name)
+      await new Promise((resolve) => setTimeout(resolve, (options.retryDelay ?? 250) * 4 ** fruitless))
     }
-  }
-  if (!(await hashMatches(incomplete, entry))) {
+    if (await hashMatches(incomplete, entry)) return await rename(incomplete, blob)
     await rm(incomplete, { force: true })
     throw new PrudentError('E_CORRUPT_FILE', `${listing.repository.name}: ${name} arrived with another hash than the hub lists`)
+  } finally {
+    await release()
   }
-  await rename(incomplete, blob)
 }
 
-async function fetchRest(listing: SnapshotListing, name: string, entry: RemoteFile, file: string, options: HubOptions): Promise<void> {
-  const { hubUrl, accessToken, fetch: request } = access(options)
-  const { repository, commit } = listing
-  const have = await stat(file).then(
+function asError(cause: unknown): Error {
+  return cause as Error
+}
+
+function fileSize(path: string): Promise<number> {
+  return stat(path).then(
     (info) => info.size,
     () => 0,
   )
+}
+
+/** Two processes never write the same file: the second one downloads into a file of its own. */
+async function claimIncomplete(blob: string): Promise<{ incomplete: string; release: () => Promise<void> }> {
+  const lock = `${blob}.lock`
+  const owner = Number(await readFile(lock, 'utf8').catch(() => '0'))
+  if (owner > 0 && !isRunning(owner)) await rm(lock, { force: true })
+  const claimed = await writeFile(lock, String(process.pid), { flag: 'wx' }).then(
+    () => true,
+    () => false,
+  )
+  const incomplete = claimed ? `${blob}.incomplete` : `${blob}.${process.pid}-${performance.now()}.incomplete`
+  return { incomplete, release: () => rm(claimed ? lock : incomplete, { force: true }) }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+async function fetchRest(listing: SnapshotListing, name: string, entry: RemoteFile, file: string, options: HubOptions): Promise<void> {
+  const { hubUrl, fetch: request } = access(options)
+  const { repository, commit } = listing
+  const have = await fileSize(file)
   if (have > entry.size) await rm(file)
   const start = have > entry.size ? 0 : have
   if (start === entry.size && start > 0) return
   const path = name.split('/').map(encodeURIComponent).join('/')
   const url = `${hubUrl}/${repository.type === 'dataset' ? 'datasets/' : ''}${repository.name}/resolve/${commit}/${path}`
   const headers: Record<string, string> = { 'accept-encoding': 'identity' }
-  if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`
   if (start > 0) headers.range = `bytes=${start}-`
   // fetch drops the authorization header itself where a redirect leads to another host.
   const response = await request(url, { headers })
@@ -258,13 +298,15 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
 
 function hubError(repository: Repository, revision: string, cause: unknown, file?: string): PrudentError {
   if (cause instanceof PrudentError) return cause
-  if (cause instanceof Error && cause.name === 'AbortError') return new PrudentError('E_CANCELLED', 'the download was stopped', { cause })
+  if ((cause as Error).name === 'AbortError') return new PrudentError('E_CANCELLED', 'the download was stopped', { cause })
   const status = (cause as { statusCode?: number }).statusCode
   const what = `${repository.type} ${repository.name} (${revision})${file === undefined ? '' : `, ${file}`}`
   if (status === 404) return new PrudentError('E_NOT_FOUND', `${what}: the hub has no such repository, revision or file`, { cause })
   if (status === 401 || status === 403) {
     return new PrudentError('E_HUB', `${what}: the hub refused access (${status}); set HF_TOKEN, or accept the licence on its page`, { cause })
   }
-  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : (cause as Error).message
+  // fetch hides why a connection failed in the cause of its error.
+  const { message, cause: inner } = cause as Error
+  const reason = (inner as Error | undefined)?.message || (inner as NodeJS.ErrnoException | undefined)?.code || message
   return new PrudentError('E_HUB', `${what}: ${reason}`, { cause })
 }
