@@ -1,0 +1,93 @@
+import { argumentError } from '../errors.js'
+import type { Random } from '../data/random.js'
+import type { ObjectiveSettings, SigmaSettings } from './settings.js'
+import { disagreement } from './sigma.js'
+
+/** One batch of scored responses. */
+export interface ObjectiveInput {
+  /** [rows, heads], row-major, every head of the scorer. */
+  scores: Float32Array
+  heads: number
+  /** The head that is this policy's reward. */
+  proxy: number
+  /** The heads that sigma, mean and minimum are taken over. */
+  ensemble: readonly number[]
+  /** The KL coefficient of this step. */
+  beta: number
+  /** Subtracted from each head before sigma is taken: nothing, [heads], or [rows, heads]. */
+  centers: Float32Array | null
+  /** For the shuffled control; seeded by policy and step. */
+  random: Random
+}
+
+export interface ObjectiveOutput {
+  /** Reward of each response before the KL term, [rows]. */
+  scores: Float32Array
+  /** Weight of each response's KL: beta, beta * sigma_i or beta * sigma_i^2; [rows], >= 0. */
+  klWeights: Float32Array
+  /** What multiplied or was subtracted, [rows]; null for objectives without it. */
+  sigma: Float32Array | null
+}
+
+/** Anything that turns head scores into rewards and KL weights; users may pass their own. */
+export type Objective = (input: ObjectiveInput) => ObjectiveOutput
+
+/** The objective of a configuration. */
+export function createObjective(settings: ObjectiveSettings): Objective {
+  const kind = settings.kind
+  switch (kind) {
+    case 'vanilla':
+      return (input) => plain(input, column(input, input.proxy))
+    case 'variance-kl':
+      return (input) => varianceKl(input, settings.sigma)
+    case 'lcb':
+      return (input) => penalised(input, column(input, input.proxy), settings.k, settings.sigma)
+    case 'mean':
+      return (input) => plain(input, overEnsemble(input, mean))
+    case 'worst':
+      return (input) => plain(input, overEnsemble(input, (values) => Math.min(...values)))
+    case 'mean-variance':
+      return (input) => penalised(input, overEnsemble(input, mean), settings.lambda, { ...settings.sigma, power: 'variance' })
+    default:
+      throw argumentError('E_CONFIG', 'objective.kind', 'a known objective', String(kind satisfies never))
+  }
+}
+
+/** Whether sigma must be centred on reference responses, and how. */
+export function centerOf(settings: ObjectiveSettings): SigmaSettings['center'] {
+  return 'sigma' in settings && settings.sigma.constant === undefined ? settings.sigma.center : 'none'
+}
+
+function varianceKl(input: ObjectiveInput, settings: SigmaSettings): ObjectiveOutput {
+  const sigma = disagreement(input, settings)
+  const scores = column(input, input.proxy)
+  return { scores, klWeights: Float32Array.from(sigma, (value) => input.beta * value), sigma: Float32Array.from(sigma) }
+}
+
+function penalised(input: ObjectiveInput, scores: Float32Array, weight: number, settings: SigmaSettings): ObjectiveOutput {
+  const sigma = disagreement(input, settings)
+  return {
+    scores: scores.map((score, row) => score - weight * (sigma[row] as number)),
+    klWeights: new Float32Array(scores.length).fill(input.beta),
+    sigma: Float32Array.from(sigma),
+  }
+}
+
+function plain(input: ObjectiveInput, scores: Float32Array): ObjectiveOutput {
+  return { scores, klWeights: new Float32Array(scores.length).fill(input.beta), sigma: null }
+}
+
+function column(input: ObjectiveInput, head: number): Float32Array {
+  const rows = input.scores.length / input.heads
+  return Float32Array.from({ length: rows }, (_, row) => input.scores[row * input.heads + head] as number)
+}
+
+function overEnsemble(input: ObjectiveInput, reduce: (values: number[]) => number): Float32Array {
+  const rows = input.scores.length / input.heads
+  const of = (row: number) => input.ensemble.map((head) => input.scores[row * input.heads + head] as number)
+  return Float32Array.from({ length: rows }, (_, row) => reduce(of(row)))
+}
+
+function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}

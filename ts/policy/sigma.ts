@@ -1,0 +1,31 @@
+import { argumentError } from '../errors.js'
+import type { ObjectiveInput } from './objectives.js'
+import type { SigmaSettings } from './settings.js'
+
+/**
+ * Disagreement of the ensemble's heads on each response, [rows] in double precision: standard deviation or variance over heads
+ * (divisor heads - ddof), of scores that were centred first. Bradley-Terry fixes a head's scores up to a constant only, so
+ * without centring much of it is an offset that says nothing about the response.
+ */
+export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Float64Array {
+  const rows = input.scores.length / input.heads
+  if (settings.constant !== undefined) return new Float64Array(rows).fill(settings.constant)
+  const divisor = input.ensemble.length - settings.ddof
+  if (divisor < 1) {
+    throw argumentError('E_RANGE', 'ensemble', `at least ${settings.ddof + 1} heads for sigma`, String(input.ensemble.length))
+  }
+  const sigma = new Float64Array(rows)
+  for (let row = 0; row < rows; row++) {
+    const values = input.ensemble.map((head) => (input.scores[row * input.heads + head] as number) - centerAt(input, row, head))
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / divisor
+    sigma[row] = settings.power === 'variance' ? variance : Math.sqrt(variance)
+  }
+  return settings.shuffle ? input.random.shuffle(sigma) : sigma
+}
+
+function centerAt(input: ObjectiveInput, row: number, head: number): number {
+  const { centers, heads } = input
+  if (centers === null) return 0
+  return centers[centers.length === heads ? head : row * heads + head] as number
+}

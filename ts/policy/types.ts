@@ -1,0 +1,95 @@
+import type { NativeModel, TokenRows } from '../addon/native.js'
+import type { Tokenizer } from '../data/tokenizer.js'
+import type { StepMetrics, TrainingContext } from '../training/types.js'
+import type { Objective } from './objectives.js'
+import type { PpoSettings, ResponseSampling } from './settings.js'
+
+/** Prompts of a policy: ids by its own tokenizer, and the text that those ids stand for. */
+export interface PromptSet {
+  ids: readonly Int32Array[]
+  texts: readonly string[]
+}
+
+/** Scores of responses by every head. */
+export interface HeadScores {
+  /** [rows, heads], row-major. */
+  values: Float32Array
+  heads: number
+  /** What the scorer read; empty where it read tokens. */
+  texts: string[]
+}
+
+/** Rewards responses; may be shared by any number of policies. */
+export interface Scorer {
+  score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal): Promise<HeadScores>
+}
+
+export interface ModelScorerOptions {
+  /** Sequence classifier with one output a head. */
+  model: NativeModel
+  policyTokenizer: Tokenizer
+  scorerTokenizer: Tokenizer
+  /** Longer inputs are cut on the left. */
+  maxLength: number
+  batchTokens: number
+}
+
+export interface TrainPolicyOptions extends TrainingContext {
+  /** Causal model with a value head, trained in place; not the reference itself (use `clone()`). */
+  policy: NativeModel
+  /** Frozen; may be shared by any number of policies. */
+  reference: NativeModel
+  scorer: Scorer
+  prompts: PromptSet
+  settings: PpoSettings
+  eosTokenIds: readonly number[]
+  /** The scorer's head that is this policy's reward (default 0). */
+  head?: number
+  /** The scorer's heads that sigma, mean and minimum are taken over (default all): an ensemble may be a part of the heads. */
+  ensemble?: readonly number[]
+  /** Mean score of each of the scorer's heads over reference responses, [heads]; measured when `sigma.center` is `reference` and it is absent. */
+  referenceMean?: Float32Array
+  /** Replaces `settings.objective`. */
+  objective?: Objective
+  onWarning?: (message: string) => void
+}
+
+export interface TrainPolicyResult {
+  steps: number
+  /** One entry a PPO step, under classic TRL's names plus `env/reward_mean`, `env/reward_std`, `objective/sigma_mean`, `objective/sigma_std`. */
+  metrics: StepMetrics[]
+  /** KL coefficient after the last step. */
+  klCoef: number
+}
+
+export interface EvaluatePolicyOptions {
+  policy: NativeModel
+  reference: NativeModel
+  prompts: readonly Int32Array[]
+  sampling: ResponseSampling
+  eosTokenIds: readonly number[]
+  seed: number
+  batchTokens: number
+  /** Decodes the responses; without it `texts` is empty. */
+  tokenizer?: Tokenizer
+  signal?: AbortSignal
+}
+
+/** Fresh samples of a policy. */
+export interface PolicyEvaluation {
+  responses: Int32Array[]
+  /** Special tokens left out. */
+  texts: string[]
+  /** KL(policy || reference) of each response, exact over the vocabulary, summed over its tokens, nats; [rows]. */
+  exactKl: Float32Array
+  meanKl: number
+}
+
+/** ts/policy/train-policy.ts: trainPolicy */
+export type TrainPolicy = (options: TrainPolicyOptions) => Promise<TrainPolicyResult>
+/** ts/policy/evaluate-policy.ts: evaluatePolicy */
+export type EvaluatePolicy = (options: EvaluatePolicyOptions) => Promise<PolicyEvaluation>
+/** ts/policy/scorer.ts: modelScorer */
+export type CreateModelScorer = (options: ModelScorerOptions) => Scorer
+/** Rows laid end to end, as native code gives them back. */
+export type Responses = TokenRows
