@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -155,7 +155,7 @@ function checkFileName(path: string, name: string): void {
 async function writeReference(root: string, revision: string, commit: string): Promise<void> {
   const file = join(root, 'refs', ...revision.split('/'))
   await mkdir(dirname(file), { recursive: true })
-  const beside = `${file}.${process.pid}.partial`
+  const beside = `${file}.${randomUUID()}.partial`
   await writeFile(beside, commit)
   await rename(beside, file)
 }
@@ -247,7 +247,7 @@ async function claimIncomplete(blob: string): Promise<{ incomplete: string; rele
     () => true,
     () => false,
   )
-  const incomplete = claimed ? `${blob}.incomplete` : `${blob}.${process.pid}-${performance.now()}.incomplete`
+  const incomplete = claimed ? `${blob}.incomplete` : `${blob}.${randomUUID()}.incomplete`
   return { incomplete, release: () => rm(claimed ? lock : incomplete, { force: true }) }
 }
 
