@@ -115,10 +115,14 @@ export async function downloadSnapshot(
   return { folder: await openSnapshot(listing, files, options), commit: listing.commit, files }
 }
 
-function repositoryFolder(repository: Repository, options: HubOptions): string {
+/** Python's cache of repositories: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub. */
+export function hubCacheFolder(): string {
   const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface')
-  const cache = options.cacheFolder ?? process.env.HF_HUB_CACHE ?? process.env.HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')
-  return join(cache, `${repository.type}s--${repository.name.split('/').join('--')}`)
+  return process.env.HF_HUB_CACHE ?? process.env.HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')
+}
+
+function repositoryFolder(repository: Repository, options: HubOptions): string {
+  return join(options.cacheFolder ?? hubCacheFolder(), `${repository.type}s--${repository.name.split('/').join('--')}`)
 }
 
 /** Requests with the token in the header: mirrors have tokens of other forms than the library accepts as its own argument. */

@@ -46,7 +46,7 @@ export async function diagnose(): Promise<Diagnosis> {
     cuda: info?.cuda ?? null,
     distributed: info?.distributed ?? null,
     caches: [describeCache('prudent', cacheFolder()), describeCache('hub', hubCacheFolder())],
-    environment: Object.fromEntries(Object.entries(process.env).flatMap(([name, value]) => (VARIABLES.test(name) && value ? [[name, value]] : []))),
+    environment: Object.fromEntries(Object.entries(process.env).flatMap(([name, value]) => (VARIABLES.test(name) && !name.endsWith('TOKEN') && value ? [[name, value]] : []))),
     problems,
     notes: notesOn(stamp, info, hasCuda),
   }

@@ -1,0 +1,61 @@
+// Runs every test: C++ (doctest), then jest. Ends with one line that sums the runners: N passed, N failed[, N skipped].
+// Arguments are handed to jest: `npm test -- test/data` runs what matches, without the C++ tests.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { findDoctest } from './setup/native.mjs'
+import { root } from './setup/folders.mjs'
+import { runDoctest } from './testing/doctest.mjs'
+import { checkSkips } from './testing/skips.mjs'
+
+const jestReport = join(root, 'build', 'logs', 'jest.json')
+const patterns = process.argv.slice(2)
+
+/** Skips are { test, reason? }; failures are names. */
+function emptyTotals() {
+  return { passed: 0, failed: 0, skipped: [] }
+}
+
+function runCpp() {
+  const folder = join(root, 'build', 'cmake', 'tests')
+  const executables = existsSync(folder) ? readdirSync(folder).filter((name) => /^test_\w+$/.test(name)).sort() : []
+  if (findDoctest() === undefined || executables.length === 0) {
+    process.stdout.write('C++ tests SKIPPED: they need doctest (Debian package: doctest-dev)\n')
+    return { ...emptyTotals(), skipped: ['C++ tests'] }
+  }
+  const totals = emptyTotals()
+  for (const name of executables) {
+    const result = runDoctest(join(folder, name))
+    totals.passed += result.passed
+    totals.failed += result.failed
+    totals.skipped.push(...result.skipped)
+  }
+  return totals
+}
+
+function runJest() {
+  mkdirSync(join(root, 'build', 'logs'), { recursive: true })
+  rmSync(jestReport, { force: true })
+  const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
+  // jest looks for compiled files; patterns are written as people see the sources.
+  const wanted = patterns.map((pattern) => pattern.replace(/^(\.\/)?(test\/)?/, 'dist/test/').replace(/\.ts$/, '.js').replace(/^dist\/test\/-/, '-'))
+  const status = spawnSync(process.execPath, ['--experimental-vm-modules', '--no-warnings', jest, '--config', join(root, 'jest.config.mjs'), '--json', '--outputFile', jestReport, ...wanted], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  }).status
+  if (!existsSync(jestReport)) return { ...emptyTotals(), failed: 1 }
+  const report = JSON.parse(readFileSync(jestReport, 'utf8'))
+  // A suite that cannot be loaded has no tests of its own to fail.
+  const failed = report.numFailedTests + report.numRuntimeErrorTestSuites
+  const pending = report.testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'pending' || status === 'todo'))
+  return { passed: report.numPassedTests, failed: status === 0 ? failed : Math.max(1, failed), skipped: pending.map(({ fullName }) => fullName) }
+}
+
+const runs = patterns.length === 0 ? [runCpp(), runJest()] : [runJest()]
+const passed = runs.reduce((sum, run) => sum + run.passed, 0)
+const skipped = runs.flatMap((run) => run.skipped)
+const { unlisted, lines } = checkSkips(skipped)
+for (const line of lines) process.stdout.write(`${line}\n`)
+const failed = runs.reduce((sum, run) => sum + run.failed, 0) + unlisted
+process.stdout.write(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}\n`)
+process.exitCode = failed > 0 ? 1 : 0

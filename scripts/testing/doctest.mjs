@@ -1,0 +1,26 @@
+// Runs one doctest executable and reads its totals.
+import { spawnSync } from 'node:child_process'
+import { basename } from 'node:path'
+
+/** @returns {{ passed: number, failed: number, skipped: string[] }} test cases */
+export function runDoctest(executable, { args = [], env = {} } = {}) {
+  const name = basename(executable)
+  const begun = Date.now()
+  const { stdout, stderr, status, signal } = spawnSync(executable, args, { encoding: 'utf8', env: { ...process.env, ...env }, maxBuffer: 2 ** 28 })
+  const seconds = ((Date.now() - begun) / 1000).toFixed(1)
+  const totals = /test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*\|\s*(\d+) skipped/.exec(stdout ?? '')
+  const [passed, failed, skippedCount] = totals ? totals.slice(2).map(Number) : [0, 1, 0]
+  if (!totals || failed > 0 || status !== 0) process.stdout.write(`${stdout}${stderr}`)
+  if (!totals) process.stdout.write(`${name}: ended without a summary (${signal ?? `status ${status}`})\n`)
+  process.stdout.write(`${name}: ${passed} passed, ${failed} failed in ${seconds} s\n`)
+  const skipped = skippedCount > 0 && args.length === 0 ? skippedNames(executable, skippedCount) : []
+  return { passed, failed: status === 0 ? failed : Math.max(1, failed), skipped }
+}
+
+/** Names of the cases that carry doctest::skip(). */
+function skippedNames(executable, count) {
+  const list = (args) => spawnSync(executable, ['--list-test-cases', ...args], { encoding: 'utf8' }).stdout.split('\n').filter((line) => line && !/^[[=]/.test(line))
+  const run = new Set(list([]))
+  const names = list(['--no-skip=true']).filter((name) => !run.has(name))
+  return names.length === count ? names : Array.from({ length: count }, (_, index) => `${basename(executable)} skip ${index + 1}`)
+}
