@@ -32,6 +32,13 @@ export function withModel(command: Command): Command {
     .option('--batch-tokens <count>', 'tokens in one forward pass', positiveInteger, 8192)
 }
 
+/** --tokenizer and --truncate as commands have them that turn rows into tokens. */
+export function withRows(command: Command): Command {
+  return command
+    .option('--tokenizer <folder>', "tokenizer folder or hub id; default: the model's")
+    .addOption(new Option('--truncate <side>', 'cut rows that are too long instead of refusing them').choices(['left']))
+}
+
 export function positiveInteger(text: string): number {
   return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 1, 'an integer >= 1')
 }
@@ -47,6 +54,11 @@ export function positiveNumber(text: string): number {
 /** A probability that is not zero. */
 export function fraction(text: string): number {
   return checked(text, Number(text) > 0 && Number(text) <= 1, 'a number in (0, 1]')
+}
+
+/** Collects a repeated or comma-separated option of token ids. */
+export function tokenIds(text: string, before: readonly number[] = []): number[] {
+  return [...before, ...text.split(',').map(nonNegativeInteger)]
 }
 
 function checked(text: string, valid: boolean, expected: string): number {

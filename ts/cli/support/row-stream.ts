@@ -1,6 +1,6 @@
-import { readJsonLines } from '../../data/json-lines.js'
+import { openBytes, readJsonLines } from '../../data/json-lines.js'
 import type { DataFlowOptions } from './options.js'
-import { openOutput } from './output.js'
+import { type Output, openOutput } from './output.js'
 import { type InputForm, parseRow, type RowInput } from './row-inputs.js'
 import type { Session } from './session.js'
 
@@ -14,33 +14,22 @@ export interface RowFlow extends DataFlowOptions {
   forms: readonly InputForm[]
 }
 
+/** Gives one object a row; `firstIndex` is the number of the first row of the window. */
+export type WindowHandler = (rows: RowInput[], firstIndex: number) => Promise<object[]>
+
 /**
- * JSON Lines in, JSON Lines out, in order and in bounded memory: rows go through `handle` in windows, which gives one object
- * a row; each is written with its `index`, the number of the row (blank lines do not count).
+ * JSON Lines in, JSON Lines out, in order and in bounded memory: rows go through a handler in windows; each result is written
+ * with its `index`, the number of the row (blank lines do not count). The output is opened before `work` loads anything, and
+ * appears only when all rows are through.
  */
 export async function streamRows(
   session: Session,
   flow: RowFlow,
-  open: () => Promise<(rows: RowInput[], firstIndex: number) => Promise<object[]>>,
+  work: (process: (handle: WindowHandler) => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const output = await openOutput(flow.output, { overwrite: flow.overwrite ?? false })
   try {
-    const handle = await open()
-    const progress = session.progress(flow.label)
-    let done = 0
-    try {
-      for await (const window of windows(flow)) {
-        session.signal.throwIfAborted()
-        const results = await handle(window, done)
-        session.signal.throwIfAborted()
-        const lines = results.map((result, offset) => `${JSON.stringify({ index: done + offset, ...result })}\n`)
-        await output.write(lines.join(''))
-        done += window.length
-        progress.update(done)
-      }
-    } finally {
-      progress.stop()
-    }
+    await work((handle) => pump(session, flow, output, handle))
     session.signal.throwIfAborted()
     await output.commit()
   } finally {
@@ -48,10 +37,32 @@ export async function streamRows(
   }
 }
 
-async function* windows(flow: RowFlow): AsyncGenerator<RowInput[]> {
+async function pump(session: Session, flow: RowFlow, output: Output, handle: WindowHandler): Promise<void> {
+  const progress = session.progress(flow.label)
+  let done = 0
+  try {
+    for await (const window of windows(flow, session.signal)) {
+      session.signal.throwIfAborted()
+      const results = await handle(window, done)
+      session.signal.throwIfAborted()
+      const lines = results.map((result, offset) => `${JSON.stringify({ index: done + offset, ...result })}\n`)
+      await output.write(lines.join(''))
+      done += window.length
+      progress.update(done)
+    }
+  } finally {
+    progress.stop()
+  }
+}
+
+async function* windows(flow: RowFlow, signal: AbortSignal): AsyncGenerator<RowInput[]> {
+  const bytes = openBytes(flow.input)
+  // Without this a stop would wait for standard input's next line.
+  const stop = () => bytes.destroy(signal.reason as Error)
+  signal.addEventListener('abort', stop, { once: true })
   let rows: RowInput[] = []
   let characters = 0
-  for await (const { value, line } of readJsonLines(flow.input)) {
+  for await (const { value, line } of readJsonLines(flow.input, bytes)) {
     const row = parseRow(value, flow.input, line, flow.forms)
     rows.push(row)
     characters += sizeOf(row)
@@ -60,6 +71,7 @@ async function* windows(flow: RowFlow): AsyncGenerator<RowInput[]> {
     rows = []
     characters = 0
   }
+  signal.removeEventListener('abort', stop)
   if (rows.length > 0) yield rows
 }
 
