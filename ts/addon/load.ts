@@ -93,7 +93,12 @@ function requireAddon<T>(name: string): T {
   if (!existsSync(file)) {
     throw new PrudentError('E_NOT_BUILT', `the native addon is not built (no ${name}): run \`npm start\` (or \`npm run build\`) in the clone`)
   }
-  return require(file) as T
+  try {
+    return require(file) as T
+  } catch (cause) {
+    const reason = cause instanceof Object && 'message' in cause ? String(cause.message) : String(cause)
+    throw new PrudentError('E_LIBTORCH', `${name} does not fit this libtorch or system: ${reason}; run \`npm run build\``, { argument: 'libtorch', cause })
+  }
 }
 
 let loaded: { addon: NativeAddon; folder: string } | undefined

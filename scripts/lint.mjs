@@ -1,0 +1,48 @@
+// All checks of text: formatting (biome, clang-format), types, the arrow of imports, house rules. `--fix` formats.
+import { spawnSync } from 'node:child_process'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkImports } from './lint/imports.mjs'
+import { checkTexts } from './lint/texts.mjs'
+import { root } from './setup/folders.mjs'
+import { filesBelow } from './setup/stamps.mjs'
+import { findOnPath } from './setup/tools.mjs'
+
+const fix = process.argv.includes('--fix')
+let failed = 0
+let passed = 0
+const skipped = []
+
+function conclude(name, problems) {
+  for (const problem of problems) process.stdout.write(`${problem}\n`)
+  process.stdout.write(`lint: ${name}: ${problems.length === 0 ? 'ok' : 'FAILED'}\n`)
+  if (problems.length === 0) passed += 1
+  else failed += 1
+}
+
+function runTool(name, command, args) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 28 })
+  conclude(name, status === 0 ? [] : [`${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}`.trimEnd()])
+}
+
+const biome = join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome')
+runTool('biome', process.execPath, [biome, 'check', '--max-diagnostics=50', '--diagnostic-level=error', ...(fix ? ['--write'] : [])])
+
+const clangFormat = findOnPath('clang-format')
+if (clangFormat) {
+  const files = filesBelow(join(root, 'native'), (file) => /\.(cpp|h|cu|cuh)$/.test(file))
+  runTool('clang-format', clangFormat, fix ? ['-i', ...files] : ['--dry-run', '-Werror', ...files])
+} else {
+  skipped.push('clang-format check')
+  process.stdout.write('lint: clang-format SKIPPED: it is missing (Debian package: clang-format)\n')
+}
+
+runTool('types', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root, '--noEmit', '--incremental', 'false'])
+conclude('imports', checkImports(root))
+const { problems, warnings } = checkTexts(root)
+for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
+conclude('texts', problems)
+
+// .ci/run adds up what its steps write here.
+if (process.env.PRUDENT_CI_TOTALS) appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify({ passed, failed, skipped })}\n`)
+process.exitCode = failed > 0 ? 1 : 0
