@@ -9,6 +9,9 @@ interface CommandFile {
 
 /** One file per command; only the file of the command that was typed is read. */
 const commandFiles: Record<string, () => Promise<CommandFile>> = {
+  score: () => import('./score.js'),
+  generate: () => import('./generate.js'),
+  logprobs: () => import('./logprobs.js'),
   doctor: () => import('./doctor.js'),
 }
 
