@@ -1,7 +1,7 @@
 // Runs every test: C++ (doctest), then jest. Ends with one line that sums the runners: N passed, N failed[, N skipped].
 // Arguments are handed to jest: `npm test -- test/data` runs what matches, without the C++ tests.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { findDoctest } from './setup/native.mjs'
 import { root } from './setup/folders.mjs'
@@ -56,6 +56,11 @@ const passed = runs.reduce((sum, run) => sum + run.passed, 0)
 const skipped = runs.flatMap((run) => run.skipped)
 const { unlisted, lines } = checkSkips(skipped)
 for (const line of lines) process.stdout.write(`${line}\n`)
-const failed = runs.reduce((sum, run) => sum + run.failed, 0) + unlisted
+const ownFailed = runs.reduce((sum, run) => sum + run.failed, 0)
+const failed = ownFailed + unlisted
+// .ci/run adds up what its steps write here (and judges the skips of all of them).
+if (process.env.PRUDENT_CI_TOTALS) {
+  appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify({ passed, failed: ownFailed, skipped })}\n`)
+}
 process.stdout.write(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}\n`)
 process.exitCode = failed > 0 ? 1 : 0

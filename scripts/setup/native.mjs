@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { run, runOrFail } from './command.mjs'
+import { findNvcc } from './cuda.mjs'
 import { toolEnvironment } from './folders.mjs'
 import { progressLine, SetupError, say } from './report.mjs'
 import { filesBelow, fingerprint, readJson, writeJson } from './stamps.mjs'
@@ -98,8 +99,10 @@ class CmakeJs {
   }
 }
 
-function definitions(root, libtorch, tools, doctest) {
+function definitions(libtorch, tools, doctest) {
+  const nvcc = libtorch.cuda ? findNvcc() : undefined
   return {
+    ...(nvcc ? { CMAKE_CUDA_COMPILER: nvcc } : {}),
     PRUDENT_LIBTORCH: libtorch.folder,
     CMAKE_CXX_COMPILER: tools.compiler,
     ...(tools.ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache } : {}),
@@ -124,7 +127,7 @@ export async function buildNative(root, libtorch, { tests }) {
   await checkVersions(tools)
 
   const cmake = new CmakeJs(root, tools)
-  const values = definitions(root, libtorch, tools, doctest ?? (stamp.tests ? findDoctest() : undefined))
+  const values = definitions(libtorch, tools, doctest ?? (stamp.tests ? findDoctest() : undefined))
   const configured = { ...values, libtorch: libtorch.version, generator: tools.ninja ? 'ninja' : 'make' }
   // CMake settles what changed in its own files when it builds; only other definitions need a configuration by hand.
   if (JSON.stringify(stamp.configured) !== JSON.stringify(configured) || !existsSync(join(cmake.out, 'CMakeCache.txt'))) {
