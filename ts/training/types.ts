@@ -1,4 +1,5 @@
 import type { NativeFeatureCache, NativeModel } from '../addon/native.js'
+import type { Checkpoint } from '../run/checkpoints.js'
 import type { RunDirectory } from '../run/run-directory.js'
 import type { CheckpointSettings, HeadsSettings, LanguageModelSettings, RewardSettings } from './settings.js'
 
@@ -9,8 +10,10 @@ export type StepMetrics = { step: number } & Record<string, number>
 export interface TrainingContext {
   /** Without a run directory nothing is written and nothing can be resumed. */
   run?: RunDirectory
-  checkpoint?: CheckpointSettings
-  /** Stops after the step under way, at a checkpoint; the call rejects with E_CANCELLED. */
+  saving?: CheckpointSettings
+  /** What `run.resume()` gave. The model must have been opened from it (`checkpointModel`). */
+  checkpoint?: Checkpoint | null
+  /** Ends training before the next optimiser update, at a checkpoint; the call rejects with E_CANCELLED. */
   signal?: AbortSignal
   onStep?: (metrics: StepMetrics, total: number) => void
 }
@@ -88,18 +91,3 @@ export interface EnsembleTraining extends Omit<HeadsTraining, 'features' | 'held
   pairs: TokenPairs
   heldOut?: TokenPairs
 }
-
-/** ts/training/language-model.ts: trainLanguageModel */
-export type TrainLanguageModel = (training: LanguageModelTraining) => Promise<LanguageModelResult>
-/** ts/training/reward.ts: trainRewardModel */
-export type TrainRewardModel = (training: RewardTraining) => Promise<RewardResult>
-/** ts/training/heads.ts: trainHeads, from features that were computed once */
-export type TrainHeads = (training: HeadsTraining) => Promise<HeadsResult>
-/** ts/training/heads.ts: trainEnsemble = features + trainHeads + setScoreWeight */
-export type TrainEnsemble = (training: EnsembleTraining) => Promise<HeadsResult>
-/** ts/training/features.ts: cachePairFeatures */
-export type CachePairFeatures = (
-  model: NativeModel,
-  pairs: TokenPairs,
-  options: { batchTokens: number; signal?: AbortSignal },
-) => Promise<PairFeatures>

@@ -1,0 +1,42 @@
+import type { NativeModel } from '../addon/native.js'
+import { packRows } from '../data/batching.js'
+import { withSignal } from './native-call.js'
+import { measurePairs, type PairMeasures } from './pair-scores.js'
+import type { PairFeatures, TokenPairs } from './types.js'
+
+/** Computes the frozen base's last-token features of all pairs once; any number of heads, seeds and epochs train from them. */
+export async function cachePairFeatures(
+  model: NativeModel,
+  pairs: TokenPairs,
+  options: { batchTokens: number; signal?: AbortSignal | undefined },
+): Promise<PairFeatures> {
+  const rows = packRows([...pairs.chosen, ...pairs.rejected])
+  const count = pairs.chosen.length
+  const cache = await withSignal(options.signal, (call) => model.cacheFeatures(rows, { batchTokens: options.batchTokens }, call))
+  const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
+  return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
+}
+
+/** The pairs with the given numbers, of the same cache. */
+export function selectPairs(features: PairFeatures, numbers: ArrayLike<number>): PairFeatures {
+  const pick = (from: Int32Array) => Int32Array.from(numbers, (number) => from[number] as number)
+  return { cache: features.cache, chosen: pick(features.chosen), rejected: pick(features.rejected) }
+}
+
+/** Accuracy and loss of heads [heads, hidden] on cached pairs, per head. */
+export async function headMeasures(
+  features: PairFeatures,
+  weights: Float32Array,
+  heads: number,
+  signal?: AbortSignal,
+): Promise<PairMeasures> {
+  const scores = await withSignal(signal, (call) => features.cache.score(weights, heads, call))
+  const pick = (rows: Int32Array) => {
+    const picked = new Float32Array(rows.length * heads)
+    rows.forEach((row, pair) => {
+      picked.set(scores.subarray(row * heads, (row + 1) * heads), pair * heads)
+    })
+    return picked
+  }
+  return measurePairs(pick(features.chosen), pick(features.rejected), heads)
+}

@@ -1,0 +1,140 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { NativeModel, NativeTrainer } from '../addon/native.js'
+import type { Checkpoint } from '../run/checkpoints.js'
+import { isCancelled, throwIfAborted } from './native-call.js'
+import type { StepMetrics, TrainingContext, TrainingResult } from './types.js'
+
+/** What differs between the loops; the rest (order of things, saving, stopping) is runLoop's. */
+export interface StepLoop {
+  /** Steps at most. */
+  total: number
+  /** Takes step `index` (from 0). Fails without a trace: weights, optimiser and `state()` are as they were. */
+  step(index: number): Promise<Record<string, number>>
+  /** Measures on held-out data; `evaluateEvery` steps apart and at the end. */
+  evaluate?: (() => Promise<Record<string, number>>) | undefined
+  evaluateEvery?: number | undefined
+  /** Metric of `evaluate` that marks the best checkpoint; lower is better. */
+  bestBy?: string
+  /** Whether to end before `total`. */
+  isFinished?(): boolean
+  /** Everything that is not in `save`d files: data position, smoothed loss, controllers. */
+  state(): Record<string, unknown>
+  /** Writes weights and optimiser into a folder. */
+  save(folder: string): Promise<void>
+}
+
+/**
+ * Steps from a checkpoint (or the start) to the end. On an abort the state after the last complete step is saved, then E_CANCELLED
+ * is thrown; every other failure leaves the last checkpoint to go on from.
+ */
+export async function runLoop(loop: StepLoop, context: TrainingContext): Promise<TrainingResult> {
+  const runner = new LoopRunner(loop, context)
+  try {
+    await runner.toEnd()
+  } catch (error) {
+    if (isCancelled(error)) await runner.saveUnsaved()
+    throw error
+  }
+  return { steps: runner.done, stoppedEarly: runner.done < loop.total, metrics: runner.metrics }
+}
+
+class LoopRunner {
+  readonly metrics: StepMetrics[]
+  readonly #loop: StepLoop
+  readonly #context: TrainingContext
+  done: number
+  #saved: number
+
+  constructor(loop: StepLoop, context: TrainingContext) {
+    this.#loop = loop
+    this.#context = context
+    this.done = context.checkpoint?.step ?? 0
+    this.#saved = this.done
+    this.metrics = [...(context.run?.metrics ?? [])]
+  }
+
+  async toEnd(): Promise<void> {
+    const { signal } = this.#context
+    if (this.done > 0) await this.#evaluateIfCutShort()
+    while (!this.#isOver()) {
+      throwIfAborted(signal)
+      await this.#oneStep()
+    }
+  }
+
+  async saveUnsaved(): Promise<void> {
+    if (this.done > this.#saved) await this.#save()
+  }
+
+  #isOver(): boolean {
+    return this.done >= this.#loop.total || (this.#loop.isFinished?.() ?? false)
+  }
+
+  async #oneStep(): Promise<void> {
+    const values = await this.#loop.step(this.done)
+    this.done++
+    let cancelled: unknown
+    if (this.#isEvaluationDue()) {
+      try {
+        Object.assign(values, await this.#loop.evaluate?.())
+      } catch (error) {
+        // The step itself counts; its evaluation is made up for after the resume.
+        if (!isCancelled(error)) throw error
+        cancelled = error
+      }
+    }
+    await this.#log({ step: this.done, ...values })
+    if (cancelled !== undefined) throw cancelled
+    const every = this.#context.saving?.everySteps ?? Number.POSITIVE_INFINITY
+    if (this.done % every === 0) await this.#save()
+  }
+
+  #isEvaluationDue(): boolean {
+    const { evaluate, evaluateEvery } = this.#loop
+    return evaluate !== undefined && (this.#isOver() || (evaluateEvery !== undefined && this.done % evaluateEvery === 0))
+  }
+
+  async #evaluateIfCutShort(): Promise<void> {
+    const isMissing = !this.metrics.some((entry) => entry.step === this.done && Object.keys(entry).some((name) => name.startsWith('eval/')))
+    if (!this.#isEvaluationDue() || !isMissing) return
+    await this.#log({ step: this.done, ...(await this.#loop.evaluate?.()) })
+  }
+
+  async #log(entry: StepMetrics): Promise<void> {
+    this.metrics.push(entry)
+    await this.#context.run?.log(entry)
+    this.#context.onStep?.(entry, this.#loop.total)
+  }
+
+  async #save(): Promise<void> {
+    const { run } = this.#context
+    if (run === undefined) return
+    const loss = this.#loop.bestBy === undefined ? undefined : this.metrics.at(-1)?.[this.#loop.bestBy]
+    const options = { state: this.#loop.state(), ...(loss === undefined ? {} : { loss }) }
+    await run.saveCheckpoint(this.done, (folder) => this.#loop.save(folder), options)
+    this.#saved = this.done
+  }
+}
+
+const OPTIMISER_FILE = 'optimiser.safetensors'
+
+/** The model folder inside a checkpoint: open the model from here to go on. */
+export function checkpointModel(checkpoint: Checkpoint): string {
+  return join(checkpoint.folder, 'model')
+}
+
+/** What a checkpoint of a trained model holds. */
+export async function saveModelAndOptimiser(folder: string, model: NativeModel, trainer: NativeTrainer): Promise<void> {
+  await model.save(join(folder, 'model'))
+  await saveOptimiser(folder, trainer)
+}
+
+export async function saveOptimiser(folder: string, trainer: NativeTrainer): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  await trainer.saveState(join(folder, OPTIMISER_FILE))
+}
+
+export async function loadOptimiser(checkpoint: Checkpoint, trainer: NativeTrainer): Promise<void> {
+  await trainer.loadState(join(checkpoint.folder, OPTIMISER_FILE))
+}
