@@ -33,7 +33,8 @@ export interface SystemInfo {
 
 export interface LoadModelOptions {
   task: 'causal-lm' | 'sequence-classification'
-  dtype: Dtype
+  /** 'auto': bfloat16 only where the device multiplies it natively. */
+  dtype: Dtype | 'auto'
   device: string
   /** Build a head that the folder lacks, N(0, 0.02^2), seeded. */
   allowNewHead?: boolean
@@ -119,6 +120,8 @@ export interface AdamwOptions {
   beta2?: number
   eps?: number
   weightDecay?: number
+  /** 'matrices' (default): neither biases nor norm gains, as the Hugging Face Trainer; 'all': as torch.optim.AdamW by itself. */
+  weightDecayScope?: 'matrices' | 'all'
   /** Clip the global gradient norm; 0 or absent: off. */
   maxGradNorm?: number
 }
@@ -166,7 +169,7 @@ export interface NativeHeadsTrainer extends NativeTrainer {
     rejected: Int32Array,
     options: { lr: number; perHead: boolean },
     call?: NativeCall,
-  ): Promise<{ lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number }>
+  ): Promise<{ lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number; gradNormPerHead: Float32Array }>
   /** [heads, hidden], after the steps asked for so far. */
   weights(call?: NativeCall): Promise<Float32Array>
 }
@@ -202,7 +205,9 @@ export interface NativeRollout {
   klSums: Float32Array
   /** Per row: KL summed over tokens, exact over the vocabulary; empty unless asked for. */
   exactKlSums: Float32Array
-  dispose(): void
+  generateSeconds: number
+  forwardSeconds: number
+  dispose(): Promise<void>
 }
 export interface NativePpoTrainer extends NativeTrainer {
   /** Generate responses, then old log-probs, values and reference log-probs in evaluation mode. */

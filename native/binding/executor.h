@@ -1,0 +1,86 @@
+// Where computations run: lanes (threads) that take jobs from strands. A strand runs its jobs one at a time, in the order in
+// which they came. On the CPU all strands share one process-wide executor; on CUDA each handle has a thread of its own.
+// Knows nothing of Node.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "core/job.h"
+
+namespace prudent::binding {
+
+// What a job hands back: called on the lane once the executor no longer counts the job as running.
+using Deliver = std::function<void()>;
+
+struct Task {
+  std::shared_ptr<CancelToken> token;
+  std::function<Deliver()> run;  // must not throw
+};
+
+class Executor;
+
+// The jobs of one handle, waiting in line. All fields are guarded by the executor's mutex.
+class Strand {
+ public:
+  explicit Strand(std::shared_ptr<Executor> executor, bool owns_executor = false)
+      : executor_(std::move(executor)), owns_executor_(owns_executor) {}
+  ~Strand();
+  Strand(const Strand&) = delete;
+  Strand& operator=(const Strand&) = delete;
+
+  [[nodiscard]] Executor& executor() const { return *executor_; }
+
+ private:
+  friend class Executor;
+  std::shared_ptr<Executor> executor_;
+  bool owns_executor_;
+  std::deque<std::shared_ptr<Task>> waiting_;
+  bool active_ = false;  // on the ready list or on a lane
+};
+
+struct ExecutorShape {
+  int lanes = 1;
+  int threads_per_lane = 1;
+};
+
+class Executor : public std::enable_shared_from_this<Executor> {
+ public:
+  static constexpr size_t kMaxWaitingPerStrand = 256;
+  static constexpr size_t kMaxWaiting = 4096;
+
+  explicit Executor(ExecutorShape shape) : shape_(shape) {}
+  // One lane with all cores until it is configured. Never destroyed: lanes may outlive static destruction.
+  static const std::shared_ptr<Executor>& cpu();
+  static int cores();
+
+  [[nodiscard]] ExecutorShape shape() const;
+  // E_BUSY while a job waits or runs, E_RANGE unless lanes x threads per lane fits the cores.
+  void configure(ExecutorShape shape);
+
+  // E_BUSY when the strand or the executor has too many waiting jobs.
+  void post(const std::shared_ptr<Strand>& strand, std::shared_ptr<Task> task);
+  // True when the task had not begun; it will never run then.
+  bool withdraw(Strand& strand, const std::shared_ptr<Task>& task);
+  // Lanes end as soon as they are idle.
+  void retire();
+
+ private:
+  void start_lane();
+  void run_lane(uint64_t generation, int threads);
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Strand>> ready_;
+  ExecutorShape shape_;
+  uint64_t generation_ = 0;  // lanes of an earlier generation end
+  int started_ = 0;
+  size_t waiting_ = 0;
+  size_t running_ = 0;
+};
+
+}  // namespace prudent::binding
