@@ -20,6 +20,9 @@ using prudent::NamedTensors;
 
 enum class Task { CausalLm, SequenceClassification };
 
+// How a parameter begins when no file holds it.
+enum class Init { Normal, ResidualNormal, Zero, One, Head, ValueHead };
+
 struct LoadOptions {
   Task task = Task::CausalLm;
   at::ScalarType dtype = at::kFloat;
@@ -76,7 +79,6 @@ class Model {
   Model(ModelConfig config, Task task, at::ScalarType dtype);
   // Takes one parameter from where the weights come from and keeps it under its Hugging Face name. Constructors call it in
   // the order of parameters().
-  enum class Init { Normal, ResidualNormal, Zero, One, Head, ValueHead };
   at::Tensor take(ParameterSource& source, const std::string& name, std::vector<int64_t> shape, Init init);
   // The heads come after the decoder's own parameters; `embedding` is the LM head of tied models.
   void take_heads(ParameterSource& source, const at::Tensor& embedding);
@@ -86,7 +88,6 @@ class Model {
   at::ScalarType dtype_ = at::kFloat;
 
  private:
-  friend class ParameterSource;
   static std::shared_ptr<Model> build(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
   void keep(const std::string& name, const at::Tensor& tensor);
 

@@ -1,0 +1,37 @@
+// GPT-2: learned positions, LayerNorm, fused q/k/v, weights stored [in, out] (transformers' Conv1D).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "models/model.h"
+
+namespace prudent::models {
+
+class Gpt2 final : public Model {
+ public:
+  Gpt2(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
+  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache) const override;
+
+ private:
+  struct Affine {
+    at::Tensor weight;  // [in, out], or [hidden] of a norm
+    at::Tensor bias;    // [out]
+  };
+  struct Layer {
+    Affine attention_norm, qkv, attention_out, feed_forward_norm, up, down;
+  };
+  Affine take_norm(ParameterSource& source, const std::string& name);
+  Affine take_conv(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init);
+  at::Tensor norm(const at::Tensor& x, const Affine& affine) const;
+  at::Tensor activate(const at::Tensor& x) const;
+  at::Tensor attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache) const;
+
+  at::Tensor token_embedding_;     // [vocab, hidden]
+  at::Tensor position_embedding_;  // [positions, hidden]
+  std::vector<Layer> layers_;
+  Affine final_norm_;
+};
+
+}  // namespace prudent::models

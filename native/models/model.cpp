@@ -1,0 +1,192 @@
+#include "models/model.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linear.h>
+
+#include <filesystem>
+
+#include "core/device.h"
+#include "core/error.h"
+#include "kernels/multi_head/multi_head.h"
+#include "models/gpt2.h"
+#include "models/parameter_source.h"
+#include "models/rotary_decoder.h"
+
+namespace prudent::models {
+namespace {
+
+constexpr const char* kLmHead = "lm_head.weight";
+constexpr const char* kScore = "score.weight";
+constexpr const char* kValueWeight = "v_head.summary.weight";
+constexpr const char* kValueBias = "v_head.summary.bias";
+
+void check_dtype(at::ScalarType dtype) {
+  PRUDENT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "E_DTYPE", "dtype", "float32 or bfloat16", dtype_name(dtype));
+}
+
+}  // namespace
+
+Model::Model(ModelConfig config, Task task, at::ScalarType dtype) : config_(std::move(config)), task_(task), dtype_(dtype) {}
+
+std::shared_ptr<Model> Model::build(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source) {
+  const at::NoGradGuard no_grad;
+  if (config.architecture == Architecture::Gpt2) return std::make_shared<Gpt2>(std::move(config), task, dtype, source);
+  return std::make_shared<RotaryDecoder>(std::move(config), task, dtype, source);
+}
+
+std::shared_ptr<Model> Model::load(const std::string& folder, const LoadOptions& options, const Job& job) {
+  check_dtype(options.dtype);
+  ModelConfig config = read_model_config(folder);
+  FolderSource source(folder, config, options, job);
+  if (options.num_labels >= 0) {
+    PRUDENT_CHECK(options.num_labels >= 1, "E_RANGE", "numLabels", "at least 1", std::to_string(options.num_labels));
+    config.num_labels = options.num_labels;
+  }
+  auto model = build(std::move(config), options.task, options.dtype, source);
+  source.finish();
+  return model;
+}
+
+std::shared_ptr<Model> Model::create(const std::string& config_json, const LoadOptions& options) {
+  check_dtype(options.dtype);
+  ModelConfig config = parse_model_config(config_json, "config");
+  if (options.num_labels >= 0) {
+    PRUDENT_CHECK(options.num_labels >= 1, "E_RANGE", "numLabels", "at least 1", std::to_string(options.num_labels));
+    config.num_labels = options.num_labels;
+  }
+  RandomSource source(config, options.seed, options.device);
+  return build(std::move(config), options.task, options.dtype, source);
+}
+
+std::shared_ptr<Model> Model::clone() const {
+  CloneSource source(*this);
+  return build(config_, task_, dtype_, source);
+}
+
+void Model::keep(const std::string& name, const at::Tensor& tensor) {
+  for (auto& [existing, slot] : parameters_) {
+    if (existing == name) {
+      slot = tensor;
+      return;
+    }
+  }
+  parameters_.emplace_back(name, tensor);
+}
+
+at::Tensor Model::take(ParameterSource& source, const std::string& name, std::vector<int64_t> shape, Init init) {
+  const at::ScalarType dtype = init == Init::ValueHead ? at::kFloat : dtype_;
+  at::Tensor tensor = source.get({name, shape, init, dtype});
+  parameters_.emplace_back(name, tensor);
+  return tensor;
+}
+
+void Model::take_heads(ParameterSource& source, const at::Tensor& embedding) {
+  if (task_ == Task::SequenceClassification) {
+    score_weight_ = take(source, kScore, {config_.num_labels, config_.hidden_size}, Init::Head);
+    return;
+  }
+  if (!config_.tie_word_embeddings) {
+    lm_weight_ = take(source, kLmHead, {config_.vocab_size, config_.hidden_size}, Init::Normal);
+  } else {
+    lm_weight_ = embedding;
+    // A file may hold the tied weight twice. When the two differ the file wins over its config, as in transformers.
+    if (source.has(kLmHead)) {
+      const at::Tensor stored = take(source, kLmHead, {config_.vocab_size, config_.hidden_size}, Init::Normal);
+      if (at::equal(stored, embedding)) {
+        parameters_.pop_back();
+      } else {
+        lm_weight_ = stored;
+        config_.tie_word_embeddings = false;
+      }
+    }
+  }
+  if (source.has(kValueWeight)) {
+    value_weight_ = take(source, kValueWeight, {1, config_.hidden_size}, Init::ValueHead);
+    value_bias_ = take(source, kValueBias, {1}, Init::ValueHead);
+  }
+}
+
+at::Device Model::device() const { return parameters_.front().second.device(); }
+at::ScalarType Model::dtype() const { return dtype_; }
+
+int64_t Model::parameter_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : parameters_) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+at::Tensor Model::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_weight()); }
+
+at::Tensor Model::scores(const PackedBatch& batch) const {
+  (void)score_weight();  // fail before the forward
+  return kernels::multi_head(hidden(batch), batch.last_index(), score_weight_);
+}
+
+at::Tensor Model::values(const at::Tensor& hidden) const {
+  PRUDENT_CHECK(has_value_head(), "E_NO_HEAD", "model", "a policy with a value head", "none");
+  return at::linear(hidden.to(at::kFloat), value_weight_, value_bias_).squeeze(-1);
+}
+
+const at::Tensor& Model::lm_weight() const {
+  PRUDENT_CHECK(lm_weight_.defined(), "E_NO_HEAD", "model", "a causal language model", "a sequence classifier");
+  return lm_weight_;
+}
+
+const at::Tensor& Model::score_weight() const {
+  PRUDENT_CHECK(score_weight_.defined(), "E_NO_HEAD", "model", "a sequence classifier", "a causal language model");
+  return score_weight_;
+}
+
+void Model::set_score_weight(const at::Tensor& weight) {
+  const bool grad = score_weight().requires_grad();
+  PRUDENT_CHECK(weight.dim() == 2 && weight.size(0) >= 1 && weight.size(1) == config_.hidden_size, "E_SHAPE", "weight",
+                "[n, " + std::to_string(config_.hidden_size) + "]", c10::str(weight.sizes()));
+  // Always a copy: the caller's tensor stays the caller's.
+  score_weight_ = weight.detach().to(at::TensorOptions().dtype(dtype_).device(device()), /*non_blocking=*/false, /*copy=*/true).contiguous();
+  score_weight_.set_requires_grad(grad);
+  keep(kScore, score_weight_);
+  config_.num_labels = weight.size(0);
+}
+
+bool Model::has_value_head() const { return value_weight_.defined(); }
+
+void Model::add_value_head(uint64_t seed) {
+  const bool grad = lm_weight().requires_grad();
+  RandomSource source(config_, seed, device());
+  const std::vector<int64_t> weight_shape{1, config_.hidden_size};
+  const std::vector<int64_t> bias_shape{1};
+  value_weight_ = source.get({kValueWeight, weight_shape, Init::ValueHead, at::kFloat});
+  value_bias_ = source.get({kValueBias, bias_shape, Init::ValueHead, at::kFloat});
+  value_weight_.set_requires_grad(grad);
+  value_bias_.set_requires_grad(grad);
+  keep(kValueWeight, value_weight_);
+  keep(kValueBias, value_bias_);
+}
+
+NamedTensors Model::parameters() const { return parameters_; }
+
+void Model::set_requires_grad(bool value) {
+  for (auto& [name, tensor] : parameters_) tensor.set_requires_grad(value);
+}
+
+void Model::save(const std::string& folder, int64_t max_shard_bytes, const Job& job) const {
+  namespace fs = std::filesystem;
+  const bool classifier = task_ == Task::SequenceClassification;
+  const auto write = [&](const std::string& target) {
+    const fs::path root(target);
+    write_text_file((root / "config.json").string(), write_model_config(config_, classifier, dtype_name(dtype_)));
+    if (!config_.generation_source.is_null()) {
+      write_text_file((root / "generation_config.json").string(), config_.generation_source.dump(2) + "\n");
+    }
+    write_safetensors_folder(target, parameters_, max_shard_bytes, job);
+  };
+  std::error_code ignored;
+  if (fs::is_directory(folder, ignored)) {
+    write(folder);
+  } else {
+    create_folder_atomically(folder, write);
+  }
+}
+
+}  // namespace prudent::models

@@ -1,0 +1,42 @@
+// Gemma 1 and Llama: RMSNorm, rotary attention with grouped keys and values, gated feed-forward. They differ in the norm's
+// gain (weight or 1 + weight), the scale of the embeddings, the activation and which projections have a bias.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "models/model.h"
+#include "models/rope.h"
+
+namespace prudent::models {
+
+class RotaryDecoder final : public Model {
+ public:
+  RotaryDecoder(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
+  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache) const override;
+
+ private:
+  struct Projection {
+    at::Tensor weight;  // [out, in]
+    at::Tensor bias;    // [out] or undefined
+  };
+  struct Layer {
+    at::Tensor attention_norm, feed_forward_norm;  // [hidden]
+    Projection q, k, v, o, gate, up, down;
+  };
+  Projection take_projection(ParameterSource& source, const std::string& name, int64_t out, int64_t in, bool bias);
+  at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache,
+                       const std::pair<at::Tensor, at::Tensor>& rope) const;
+  at::Tensor feed_forward(const Layer& layer, const at::Tensor& x) const;
+
+  bool unit_offset_;
+  double embedding_scale_;  // as the weights' dtype rounds it
+  at::Tensor embedding_;    // [vocab, hidden]
+  std::vector<Layer> layers_;
+  at::Tensor final_norm_;  // [hidden]
+  RopeTable rope_;
+};
+
+}  // namespace prudent::models
