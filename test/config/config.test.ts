@@ -39,7 +39,10 @@ sizes:
   - width: 2
 `
 
-function failure(text: string, set: string[] = []): { code: string; message: string; argument: string; expected: string } {
+function failure(
+  text: string,
+  set: string[] = [],
+): { code: string; message: string; argument: string; expected: string } {
   try {
     parseConfig(schema, text, { file: 'x.yaml', set })
   } catch (error) {
@@ -53,7 +56,11 @@ describe('what is accepted', () => {
     const config = parseConfig(schema, VALID)
     expect(config).toMatchObject({
       base: { path: 'models/base' },
-      data: { source: { path: 'data/pairs.jsonl', split: 'train' }, columns: { chosen: 'good', rejected: 'rejected' }, maxLength: 1024 },
+      data: {
+        source: { path: 'data/pairs.jsonl', split: 'train' },
+        columns: { chosen: 'good', rejected: 'rejected' },
+        maxLength: 1024,
+      },
       optimiser: { lr: 1e-5, beta1: 0.9, beta2: 0.999, eps: 1e-8 },
       schedule: { shape: 'cosine', warmupRatio: 0 },
       heads: 10,
@@ -82,7 +89,9 @@ describe('--set', () => {
   ]
   test.each(cases)('%s', (set, key, expected) => {
     const config = parseConfig(schema, VALID, { set: [set] })
-    expect(key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown>)[part], config)).toEqual(expected)
+    expect(key.split('.').reduce<unknown>((at, part) => (at as Record<string, unknown>)[part], config)).toEqual(
+      expected,
+    )
   })
   test('later ones win', () => expect(parseConfig(schema, VALID, { set: ['heads=2', 'heads=3'] }).heads).toBe(3))
   const bad: [string, string][] = [
@@ -103,10 +112,25 @@ describe('errors name file, line and key', () => {
   const cases: [string, string, string, string][] = [
     ['a wrong type', 'beta: 0.1', 'beta: much', 'x.yaml:12: kl.beta: expected a number, received "much"'],
     ['out of range', 'lr: 1.0e-5', 'lr: -1', 'x.yaml:9: optimiser.lr: expected a number > 0, received -1'],
-    ['a misspelt key', '    chosen: good', '    choosen: good', 'x.yaml:7: data.columns.choosen: unknown key; did you mean chosen?'],
-    ['an unknown key', 'name: example', 'name: example\nzebra: 1', 'x.yaml:3: zebra: unknown key; known are name, base'],
+    [
+      'a misspelt key',
+      '    chosen: good',
+      '    choosen: good',
+      'x.yaml:7: data.columns.choosen: unknown key; did you mean chosen?',
+    ],
+    [
+      'an unknown key',
+      'name: example',
+      'name: example\nzebra: 1',
+      'x.yaml:3: zebra: unknown key; known are name, base',
+    ],
     ['an unknown key in a list', '- width: 2', '- width: 2\n    hight: 3', 'x.yaml:16: sizes.1.hight: unknown key'],
-    ['an unknown key in a union', 'split: train', 'spilt: train', 'x.yaml:5: data.source.spilt: unknown key; did you mean split?'],
+    [
+      'an unknown key in a union',
+      'split: train',
+      'spilt: train',
+      'x.yaml:5: data.source.spilt: unknown key; did you mean split?',
+    ],
     ['a missing key', '  beta: 0.1\n', '', 'x.yaml:10: kl.beta: expected a number, received nothing'],
     ['a wrong list item', '- width: 2', '- width: two', 'x.yaml:15: sizes.1.width: expected a number, received "two"'],
     ['another member of a union', 'kind: fixed', 'kind: fix', 'x.yaml:11: kl'],
@@ -131,7 +155,11 @@ describe('errors name file, line and key', () => {
     expect(failure(text)).toMatchObject({ code: 'E_CONFIG', message: expect.stringContaining('x.yaml') })
   })
   test('an alias bomb is refused', () => {
-    const bomb = ['a: &a [x, x, x, x, x, x, x, x, x]', 'b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]', 'c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]']
+    const bomb = [
+      'a: &a [x, x, x, x, x, x, x, x, x]',
+      'b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]',
+      'c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]',
+    ]
     expect(failure(`${bomb.join('\n')}\nd: [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n`)).toMatchObject({ code: 'E_CONFIG' })
   })
   test('a missing file, and one that is read', async () => {
@@ -145,7 +173,11 @@ describe('errors name file, line and key', () => {
 
 describe('JSON Schema', () => {
   test('refuses unknown keys everywhere and does not ask for defaults', () => {
-    const json = JSON.parse(toJsonSchema(schema, 'test')) as { required: string[]; additionalProperties: boolean; title: string }
+    const json = JSON.parse(toJsonSchema(schema, 'test')) as {
+      required: string[]
+      additionalProperties: boolean
+      title: string
+    }
     expect(json).toMatchObject({ title: 'test', additionalProperties: false })
     expect(json.required).not.toContain('heads')
     expect(looseMappings(schema)).toEqual([])

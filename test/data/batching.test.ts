@@ -30,7 +30,9 @@ describe('holdOut', () => {
   test('is a seeded partition of the wanted size', () => {
     const split = holdOut(100, { random: Random.from(1, 'hold-out'), fraction: 0.2 })
     expect(split.heldOut).toHaveLength(20)
-    expect([...split.train, ...split.heldOut].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, row) => row))
+    expect([...split.train, ...split.heldOut].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, row) => row),
+    )
     expect(holdOut(100, { random: Random.from(1, 'hold-out'), fraction: 0.2 })).toEqual(split)
     expect(holdOut(100, { random: Random.from(2, 'hold-out'), fraction: 0.2 })).not.toEqual(split)
   })
@@ -48,7 +50,12 @@ describe('holdOut', () => {
 
 describe('Epochs', () => {
   const create = (position?: { epoch: number; batch: number }) =>
-    new Epochs({ count: 10, batchSize: 4, random: Random.from(3, 'train'), ...(position === undefined ? {} : { position }) })
+    new Epochs({
+      count: 10,
+      batchSize: 4,
+      random: Random.from(3, 'train'),
+      ...(position === undefined ? {} : { position }),
+    })
 
   test('each epoch has every row once, in another order', () => {
     const epochs = create()

@@ -9,7 +9,7 @@ import { resolveModel } from '../../ts/data/model-files.js'
 import { readSource } from '../../ts/data/sources.js'
 import { type HubRepository, HubServer } from '../support/hub-server.js'
 
-const COMMIT = 'a'.repeat(39) + '1'
+const COMMIT = `${'a'.repeat(39)}1`
 const LARGE = Buffer.alloc(300_000, 'weights ')
 
 function model(): HubRepository {
@@ -29,7 +29,8 @@ function model(): HubRepository {
 }
 
 function dataset(): HubRepository {
-  const readme = '---\nconfigs:\n- config_name: default\n  data_files:\n  - split: filtered\n    path: data/filtered-*\n---\n'
+  const readme =
+    '---\nconfigs:\n- config_name: default\n  data_files:\n  - split: filtered\n    path: data/filtered-*\n---\n'
   return {
     type: 'dataset',
     name: 'owner/pairs',
@@ -60,7 +61,10 @@ afterEach(async () => {
 
 describe('a snapshot', () => {
   test("has Python's cache layout and only the files that match", async () => {
-    const { folder, commit, files } = await downloadSnapshot(MODEL, { ...online(), patterns: ['*.json', '*.safetensors'] })
+    const { folder, commit, files } = await downloadSnapshot(MODEL, {
+      ...online(),
+      patterns: ['*.json', '*.safetensors'],
+    })
     const root = join(cacheFolder, 'models--owner--tiny')
     expect(commit).toBe(COMMIT)
     expect(files).toEqual(['config.json', 'model.safetensors', 'tokenizer.json'])
@@ -102,17 +106,23 @@ describe('a snapshot', () => {
     await writeFile(join(root, 'blobs', `${blob}.incomplete`), LARGE.subarray(0, 1234))
     server.requests.length = 0
     await downloadSnapshot(MODEL, { ...online(), patterns: ['model.safetensors'] })
-    expect(server.requests.filter((request) => request.path.startsWith('/lfs/')).map((request) => request.range)).toEqual(['bytes=1234-'])
+    expect(
+      server.requests.filter((request) => request.path.startsWith('/lfs/')).map((request) => request.range),
+    ).toEqual(['bytes=1234-'])
     expect(await readdir(join(root, 'blobs'))).toEqual([blob])
   })
   test('two downloads of the same file at once both end well', async () => {
-    const both = await Promise.all([1, 2].map(() => downloadSnapshot(MODEL, { ...online(), patterns: ['model.safetensors'] })))
+    const both = await Promise.all(
+      [1, 2].map(() => downloadSnapshot(MODEL, { ...online(), patterns: ['model.safetensors'] })),
+    )
     for (const { folder } of both) expect(await readFile(join(folder, 'model.safetensors'))).toEqual(LARGE)
     expect(await readdir(join(cacheFolder, 'models--owner--tiny', 'blobs'))).toHaveLength(1)
   })
   test('a server that only fails is given up', async () => {
     server.failures.push(...Array<number>(9).fill(503))
-    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['model.safetensors'] })).rejects.toMatchObject({ code: 'E_HUB' })
+    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['model.safetensors'] })).rejects.toMatchObject({
+      code: 'E_HUB',
+    })
   })
   test('survives passing failures of the server', async () => {
     server.failures.push(503, 429)
@@ -134,59 +144,91 @@ describe('credentials', () => {
     await downloadSnapshot(request, { ...online(), token: 'secret', patterns: ['model.safetensors'] })
     const storage = server.requests.filter((entry) => entry.path.startsWith('/lfs/'))
     expect(storage.map((entry) => entry.authorization)).toEqual([undefined])
-    expect(server.requests.filter((entry) => !entry.path.startsWith('/lfs/')).every((entry) => entry.authorization === 'Bearer secret')).toBe(true)
+    expect(
+      server.requests
+        .filter((entry) => !entry.path.startsWith('/lfs/'))
+        .every((entry) => entry.authorization === 'Bearer secret'),
+    ).toBe(true)
   })
   test('that are missing are named', async () => {
-    await expect(listSnapshot(request, online())).rejects.toMatchObject({ code: 'E_HUB', message: expect.stringContaining('HF_TOKEN') })
+    await expect(listSnapshot(request, online())).rejects.toMatchObject({
+      code: 'E_HUB',
+      message: expect.stringContaining('HF_TOKEN'),
+    })
   })
 })
 
 describe('what goes wrong', () => {
   test('a repository, a revision', async () => {
-    await expect(listSnapshot({ type: 'model', name: 'owner/none' }, online())).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
+    await expect(listSnapshot({ type: 'model', name: 'owner/none' }, online())).rejects.toMatchObject({
+      code: 'E_NOT_FOUND',
+    })
     await expect(listSnapshot(MODEL, { ...online(), revision: 'none' })).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
   })
   test('offline without a cache, by option and by environment', async () => {
     await expect(listSnapshot(MODEL, { cacheFolder, offline: true })).rejects.toMatchObject({ code: 'E_OFFLINE' })
-    expect([isOffline({ HF_HUB_OFFLINE: '1' }), isOffline({ PRUDENT_OFFLINE: 'true' }), isOffline({ HF_HUB_OFFLINE: '0' })]).toEqual([true, true, false])
+    expect([
+      isOffline({ HF_HUB_OFFLINE: '1' }),
+      isOffline({ PRUDENT_OFFLINE: 'true' }),
+      isOffline({ HF_HUB_OFFLINE: '0' }),
+    ]).toEqual([true, true, false])
     expect(server.requests).toEqual([])
   })
   test('no server', async () => {
-    await expect(listSnapshot(MODEL, { cacheFolder, endpoint: 'http://127.0.0.1:9', offline: false })).rejects.toMatchObject({ code: 'E_HUB' })
+    await expect(
+      listSnapshot(MODEL, { cacheFolder, endpoint: 'http://127.0.0.1:9', offline: false }),
+    ).rejects.toMatchObject({ code: 'E_HUB' })
   })
   test('content with another hash is refused and not kept', async () => {
     await server.stop()
     const broken = model()
     broken.files['config.json'] = { content: Buffer.from('{}'), listedHash: 'c'.repeat(40) }
     server = await HubServer.start([broken])
-    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['config.json'] })).rejects.toMatchObject({ code: 'E_CORRUPT_FILE' })
+    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['config.json'] })).rejects.toMatchObject({
+      code: 'E_CORRUPT_FILE',
+    })
     expect(await readdir(join(cacheFolder, 'models--owner--tiny', 'blobs'))).toEqual([])
   })
-  test.each(['../../evil', '/etc/passwd', 'a/../../b', 'C:\\x', 'a\\..\\b', 'a//b'])('the file name %j is refused', async (name) => {
-    await server.stop()
-    const evil = model()
-    evil.files[name] = { content: Buffer.from('x') }
-    server = await HubServer.start([evil])
-    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['**'] })).rejects.toMatchObject({ code: 'E_HUB', message: expect.stringContaining('refused') })
-    expect(await readdir(cacheFolder).then((names) => names.filter((entry) => entry !== 'models--owner--tiny'))).toEqual([])
-  })
+  test.each(['../../evil', '/etc/passwd', 'a/../../b', 'C:\\x', 'a\\..\\b', 'a//b'])(
+    'the file name %j is refused',
+    async (name) => {
+      await server.stop()
+      const evil = model()
+      evil.files[name] = { content: Buffer.from('x') }
+      server = await HubServer.start([evil])
+      await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['**'] })).rejects.toMatchObject({
+        code: 'E_HUB',
+        message: expect.stringContaining('refused'),
+      })
+      expect(
+        await readdir(cacheFolder).then((names) => names.filter((entry) => entry !== 'models--owner--tiny')),
+      ).toEqual([])
+    },
+  )
   test.each(['../x', 'a/../b', '', 'a b', '/x'])('the revision %j is refused', async (revision) => {
     await expect(listSnapshot(MODEL, { ...online(), revision })).rejects.toMatchObject({ code: 'E_USAGE' })
   })
   test('a stopped download', async () => {
     const signal = AbortSignal.abort()
-    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['**'], signal })).rejects.toMatchObject({ code: 'E_CANCELLED' })
+    await expect(downloadSnapshot(MODEL, { ...online(), patterns: ['**'], signal })).rejects.toMatchObject({
+      code: 'E_CANCELLED',
+    })
   })
 })
 
 describe('through sources and models', () => {
   test('a split of a data set, named by its README.md', async () => {
     const rows: unknown[] = []
-    for await (const row of readSource({ path: 'owner/pairs', split: 'filtered' }, undefined, online())) rows.push(row.values.n)
+    for await (const row of readSource({ path: 'owner/pairs', split: 'filtered' }, undefined, online()))
+      rows.push(row.values.n)
     expect(rows).toEqual([1, 2, 3])
     expect(server.requests.some((request) => request.path.includes('raw-00000'))).toBe(false)
     const again: unknown[] = []
-    for await (const row of readSource({ path: 'owner/pairs', split: 'filtered' }, undefined, { cacheFolder, offline: true })) again.push(row.values.n)
+    for await (const row of readSource({ path: 'owner/pairs', split: 'filtered' }, undefined, {
+      cacheFolder,
+      offline: true,
+    }))
+      again.push(row.values.n)
     expect(again).toEqual([1, 2, 3])
   })
   test('a model folder has what prudent reads and no pickles', async () => {

@@ -30,14 +30,30 @@ describe('forms of preference pairs', () => {
   const usual: PairColumns = { chosen: 'chosen', rejected: 'rejected' }
   const forms: [string, Row['values'], PairColumns][] = [
     ['whole conversations', { chosen: exchange('Why?', 'Because.'), rejected: exchange('Why?', 'No.') }, usual],
-    ['conversations with a prompt column beside', { prompt: 'Why?', chosen: exchange('Why?', 'Because.'), rejected: exchange('Why?', 'No.') }, usual],
-    ['texts with a prompt (RewardBench)', { prompt: 'Why?', chosen: 'Because.', rejected: 'No.', subset: 'hep-js', id: 3 }, usual],
     [
-      'responses as lists with a prompt as a list',
-      { prompt: exchange('Why?', '').slice(0, 1), chosen: exchange('', 'Because.').slice(1), rejected: exchange('', 'No.').slice(1) },
+      'conversations with a prompt column beside',
+      { prompt: 'Why?', chosen: exchange('Why?', 'Because.'), rejected: exchange('Why?', 'No.') },
       usual,
     ],
-    ['columns of other names', { q: 'Why?', good: 'Because.', bad: 'No.' }, { prompt: 'q', chosen: 'good', rejected: 'bad' }],
+    [
+      'texts with a prompt (RewardBench)',
+      { prompt: 'Why?', chosen: 'Because.', rejected: 'No.', subset: 'hep-js', id: 3 },
+      usual,
+    ],
+    [
+      'responses as lists with a prompt as a list',
+      {
+        prompt: exchange('Why?', '').slice(0, 1),
+        chosen: exchange('', 'Because.').slice(1),
+        rejected: exchange('', 'No.').slice(1),
+      },
+      usual,
+    ],
+    [
+      'columns of other names',
+      { q: 'Why?', good: 'Because.', bad: 'No.' },
+      { prompt: 'q', chosen: 'good', rejected: 'bad' },
+    ],
   ]
   test.each(forms)('%s', async (_name, values, columns) => {
     const { pairs, report } = await readPairs(rowsOf([values]), columns)
@@ -71,17 +87,26 @@ describe('rows that cannot be used', () => {
     )
   })
   const broken: [string, Row['values'], string][] = [
-    ['a number for a text', { chosen: 3, rejected: 'b' }, 'data.jsonl:1: chosen: expected text or a list of messages, received a number'],
+    [
+      'a number for a text',
+      { chosen: 3, rejected: 'b' },
+      'data.jsonl:1: chosen: expected text or a list of messages, received a number',
+    ],
     ['a message without content', { chosen: [{ role: 'user' }], rejected: [] }, 'message 1: expected a text "content"'],
     ['a missing column', { chosen: 'a' }, 'no column "rejected"; there is chosen'],
   ]
   test.each(broken)('%s is an error', async (_name, values, message) => {
-    await expect(readPairs(rowsOf([values]))).rejects.toMatchObject({ code: 'E_DATA', message: expect.stringContaining(message) })
+    await expect(readPairs(rowsOf([values]))).rejects.toMatchObject({
+      code: 'E_DATA',
+      message: expect.stringContaining(message),
+    })
   })
   test('a damaged message deep in a Parquet file is named by row', async () => {
     await expect(readPairs(readRows([join(FILES, 'parquet', 'preferences-zstd.parquet')]))).rejects.toMatchObject({
       code: 'E_DATA',
-      message: expect.stringContaining('preferences-zstd.parquet:8: rejected, message 2: expected a text "content", received null'),
+      message: expect.stringContaining(
+        'preferences-zstd.parquet:8: rejected, message 2: expected a text "content", received null',
+      ),
     })
   })
 })
@@ -113,7 +138,9 @@ describe('tokenised pairs', () => {
     expect([...source]).toEqual([0, 1])
   })
   test('a template that refuses the messages names the row', async () => {
-    const { pairs } = await readPairs(rowsOf([{ chosen: [{ role: 'system', content: 'a' }], rejected: exchange('a', 'b') }]))
+    const { pairs } = await readPairs(
+      rowsOf([{ chosen: [{ role: 'system', content: 'a' }], rejected: exchange('a', 'b') }]),
+    )
     await expect(tokenisePairs(gemma, pairs, { maxLength: 40, overLong: 'drop' })).rejects.toMatchObject({
       code: 'E_DATA',
       message: expect.stringMatching(/data\.jsonl:1: .*System role not supported/),
@@ -145,13 +172,18 @@ describe('text columns', () => {
   })
   test('over-long texts', async () => {
     const texts = ['short', 'word '.repeat(50)]
-    expect((await tokeniseTexts(gpt2, texts, { maxLength: 10, overLong: 'drop' })).report).toMatchObject({ used: 1, overLong: 1 })
+    expect((await tokeniseTexts(gpt2, texts, { maxLength: 10, overLong: 'drop' })).report).toMatchObject({
+      used: 1,
+      overLong: 1,
+    })
     const { rows, report } = await tokeniseTexts(gpt2, texts, { maxLength: 10, overLong: 'truncate-left' })
     expect(rows[1]).toHaveLength(10)
     expect(report).toMatchObject({ used: 2, truncated: 1 })
   })
   test('wrong columns and types', async () => {
     await expect(readTexts(rowsOf([{ body: 'a' }]))).rejects.toMatchObject({ code: 'E_DATA' })
-    await expect(readTexts(rowsOf([{ text: 7 }]))).rejects.toMatchObject({ message: expect.stringContaining('received a number') })
+    await expect(readTexts(rowsOf([{ text: 7 }]))).rejects.toMatchObject({
+      message: expect.stringContaining('received a number'),
+    })
   })
 })

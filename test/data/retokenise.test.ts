@@ -48,7 +48,11 @@ describe('policy tokens to scorer tokens', () => {
   test('bytes that no character completes become U+FFFD and are counted', async () => {
     const whole = await responseIds(gpt2, 'good 日')
     const cut = whole.subarray(0, whole.length - 1)
-    const result = await retokenise([{ prompt: 'Tell me', responseIds: cut }], { policy: gpt2, scorer: gemma, maxLength: 512 })
+    const result = await retokenise([{ prompt: 'Tell me', responseIds: cut }], {
+      policy: gpt2,
+      scorer: gemma,
+      maxLength: 512,
+    })
     expect(result.texts[0]).toMatch(/^good \uFFFD/)
     expect(result.notRoundTrip).toBe(1)
     expect(result.rows[0]).toEqual(await expectedRow(result.texts[0] as string))
@@ -56,7 +60,11 @@ describe('policy tokens to scorer tokens', () => {
 
   test('EOS and other special tokens of the policy leave no text', async () => {
     const ids = [...(await responseIds(gpt2, 'Done.')), gpt2.eosTokenId as number]
-    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], { policy: gpt2, scorer: gemma, maxLength: 512 })
+    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], {
+      policy: gpt2,
+      scorer: gemma,
+      maxLength: 512,
+    })
     expect(result.texts).toEqual(['Done.'])
     expect(result.notRoundTrip).toBe(0)
   })
@@ -82,8 +90,16 @@ describe('policy tokens to scorer tokens', () => {
 
   test('a policy that normalises cannot give back what it read, and that is counted', async () => {
     // Token order that no text has: two words without the space that decoding puts between them are one word again.
-    const ids = [...(await responseIds(gpt2, ' re')), ...(await responseIds(gpt2, 's')), ...(await responseIds(gpt2, 'taurant'))]
-    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], { policy: gpt2, scorer: gemma, maxLength: 512 })
+    const ids = [
+      ...(await responseIds(gpt2, ' re')),
+      ...(await responseIds(gpt2, 's')),
+      ...(await responseIds(gpt2, 'taurant')),
+    ]
+    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], {
+      policy: gpt2,
+      scorer: gemma,
+      maxLength: 512,
+    })
     expect(result.texts).toEqual([' restaurant'])
     expect(result.notRoundTrip).toBe(1)
     expect(result.rows[0]).toEqual(await expectedRow(' restaurant'))
@@ -91,7 +107,11 @@ describe('policy tokens to scorer tokens', () => {
 
   test('unknown words of a word-level policy come back as nothing more than its unknown token', async () => {
     const ids = await responseIds(wordLevel, 'The ＦＩＬＭ was xylophone')
-    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], { policy: wordLevel, scorer: gemma, maxLength: 512 })
+    const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], {
+      policy: wordLevel,
+      scorer: gemma,
+      maxLength: 512,
+    })
     expect(result.texts[0]).toContain('the film was')
     expect(result.rows[0]).toEqual(await expectedRow(result.texts[0] as string))
   })

@@ -30,7 +30,9 @@ describe('Parquet', () => {
   test.each(names)('preferences-%s holds what pyarrow wrote', async (name) => {
     const expected = JSON.parse(await readFile(join(PARQUET, 'preferences.json'), 'utf8')) as Record<string, unknown>[]
     const rows = await all(join(PARQUET, `preferences-${name}.parquet`))
-    const values = rows.map(({ values }) => (typeof values.id === 'bigint' ? { ...values, id: String(values.id) } : values))
+    const values = rows.map(({ values }) =>
+      typeof values.id === 'bigint' ? { ...values, id: String(values.id) } : values,
+    )
     expect(values).toEqual(expected)
     expect(rows.map((row) => row.number)).toEqual(expected.map((_, index) => index + 1))
   })
@@ -66,7 +68,10 @@ describe('Parquet', () => {
 
 describe('JSON Lines', () => {
   test('any rows come back, whatever the chunks, line ends and blank lines', async () => {
-    const row = fc.dictionary(fc.string(), fc.oneof(fc.string({ unit: 'grapheme' }), fc.integer(), fc.boolean(), fc.constant(null)))
+    const row = fc.dictionary(
+      fc.string(),
+      fc.oneof(fc.string({ unit: 'grapheme' }), fc.integer(), fc.boolean(), fc.constant(null)),
+    )
     await fc.assert(
       fc.asyncProperty(fc.array(row, { maxLength: 20 }), fc.constantFrom('\n', '\r\n', '\n\n'), async (rows, end) => {
         const text = rows.map((values) => JSON.stringify(values)).join(end) + (rows.length % 2 ? end : '')
@@ -100,7 +105,12 @@ describe('JSON Lines', () => {
     ['no JSON', '{"a":1}\n{"a":', 'E_DATA', ':2: not JSON'],
     ['not an object', '{"a":1}\n\n[1]', 'E_DATA', ':3: expected an object, received a list'],
     ['a number', '7', 'E_DATA', ':1: expected an object, received a number'],
-    ['not UTF-8', Uint8Array.from([...Buffer.from('{"a":1}\n{"a":"'), 0xff, 0xfe, ...Buffer.from('"}\n')]), 'E_CORRUPT_FILE', ':2: not UTF-8'],
+    [
+      'not UTF-8',
+      Uint8Array.from([...Buffer.from('{"a":1}\n{"a":"'), 0xff, 0xfe, ...Buffer.from('"}\n')]),
+      'E_CORRUPT_FILE',
+      ':2: not UTF-8',
+    ],
   ]
   test.each(bad)('%s is refused with file and line', async (name, content, code, message) => {
     const path = await written(`${name.replaceAll(' ', '-')}.jsonl`, content)
@@ -114,6 +124,9 @@ describe('JSON Lines', () => {
   test('a missing file and a missing column', async () => {
     await expect(all(join(folder, 'none.jsonl'))).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
     const path = await written('columns.jsonl', '{"a":1}\n{"b":1}')
-    await expect(all(path, ['a'])).rejects.toMatchObject({ code: 'E_NOT_FOUND', message: expect.stringContaining(':2: no column "a"') })
+    await expect(all(path, ['a'])).rejects.toMatchObject({
+      code: 'E_NOT_FOUND',
+      message: expect.stringContaining(':2: no column "a"'),
+    })
   })
 })

@@ -8,7 +8,12 @@ import { isHubId, readSource, resolveSource, selectFiles } from '../../ts/data/s
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'prudent-sources-'))
-  const files = ['data/train-00000-of-00002.jsonl', 'data/train-00001-of-00002.jsonl', 'data/test-00000-of-00001.jsonl', '.cache/train.jsonl']
+  const files = [
+    'data/train-00000-of-00002.jsonl',
+    'data/train-00001-of-00002.jsonl',
+    'data/test-00000-of-00001.jsonl',
+    '.cache/train.jsonl',
+  ]
   for (const [index, name] of files.entries()) {
     await mkdir(dirname(join(folder, name)), { recursive: true })
     await writeFile(join(folder, name), `{"n":${index * 2}}\n{"n":${index * 2 + 1}}\n`)
@@ -34,7 +39,12 @@ describe('patterns', () => {
 })
 
 describe('selectFiles', () => {
-  const names = ['README.md', 'data/train-00000-of-00001.parquet', 'data/test-00000-of-00001.parquet', 'extra/notes.jsonl']
+  const names = [
+    'README.md',
+    'data/train-00000-of-00001.parquet',
+    'data/test-00000-of-00001.parquet',
+    'extra/notes.jsonl',
+  ]
   const readme = [
     '---',
     'configs:',
@@ -54,13 +64,17 @@ describe('selectFiles', () => {
     expect(selectFiles(names, readme, { path: 'x' })).toEqual(['data/train-00000-of-00001.parquet'])
     expect(selectFiles(names, readme, { path: 'x', split: 'filtered' })).toEqual(['extra/notes.jsonl'])
     expect(selectFiles(names, readme, { path: 'x', subset: 'other' })).toEqual(['extra/notes.jsonl'])
-    expect(() => selectFiles(names, readme, { path: 'x', split: 'test' })).toThrow('no split "test"; there is train, filtered')
+    expect(() => selectFiles(names, readme, { path: 'x', split: 'test' })).toThrow(
+      'no split "test"; there is train, filtered',
+    )
   })
   test('by the words in file names', () => {
     expect(selectFiles(names, '', { path: 'x', split: 'test' })).toEqual(['data/test-00000-of-00001.parquet'])
     expect(selectFiles(['a/pretraining.jsonl', 'a/train.jsonl'], '', { path: 'x' })).toEqual(['a/train.jsonl'])
     expect(selectFiles(['only.jsonl'], '', { path: 'x' })).toEqual(['only.jsonl'])
-    expect(() => selectFiles(names, '', { path: 'x', split: 'dev' })).toThrow(expect.objectContaining({ code: 'E_NOT_FOUND' }))
+    expect(() => selectFiles(names, '', { path: 'x', split: 'dev' })).toThrow(
+      expect.objectContaining({ code: 'E_NOT_FOUND' }),
+    )
   })
   test('by patterns, which win over splits', () => {
     expect(selectFiles(names, readme, { path: 'x', files: ['extra/*.jsonl'] })).toEqual(['extra/notes.jsonl'])

@@ -7,13 +7,36 @@ import { Tokenizer } from '../../ts/data/tokenizer.js'
 interface Expected {
   size: number
   special: Record<string, number | null>
-  cases: { text: string; ids: number[]; plain: number[]; left: number[]; right: number[]; decoded: string; skipped: string }[]
+  cases: {
+    text: string
+    ids: number[]
+    plain: number[]
+    left: number[]
+    right: number[]
+    decoded: string
+    skipped: string
+  }[]
   decodes: { ids: number[]; decoded: string; skipped: string }[]
-  templates: { messages: { role: string; content: string }[]; addGenerationPrompt: boolean; text: string | null; error: string | null }[]
+  templates: {
+    messages: { role: string; content: string }[]
+    addGenerationPrompt: boolean
+    text: string | null
+    error: string | null
+  }[]
 }
 
 const FILES = join('test', 'data', 'files', 'tokenizers')
-const SHAPES = ['gpt2', 'gpt2-padded', 'llama3', 'llama2', 'gemma', 'gemma-hub', 'word-level', 'word-level-truncating', 'unigram']
+const SHAPES = [
+  'gpt2',
+  'gpt2-padded',
+  'llama3',
+  'llama2',
+  'gemma',
+  'gemma-hub',
+  'word-level',
+  'word-level-truncating',
+  'unigram',
+]
 
 test('every tokenizer folder has its case', async () => {
   const folders = (await readdir(FILES, { withFileTypes: true })).filter((entry) => entry.isDirectory())
@@ -62,9 +85,13 @@ describe.each(SHAPES)('%s against transformers', (shape) => {
 
   test('chat templates, refusals included', () => {
     for (const { messages, addGenerationPrompt, text, error } of expected.templates) {
-      const render = () => tokenizer.chatTemplate?.render(messages, { addGenerationPrompt, specialTokens: tokenizer.specialTokens })
+      const render = () =>
+        tokenizer.chatTemplate?.render(messages, { addGenerationPrompt, specialTokens: tokenizer.specialTokens })
       if (text !== null) expect(render()).toBe(text)
-      else expect(render).toThrow(expect.objectContaining({ code: 'E_DATA', message: expect.stringContaining(error ?? '?') }))
+      else
+        expect(render).toThrow(
+          expect.objectContaining({ code: 'E_DATA', message: expect.stringContaining(error ?? '?') }),
+        )
     }
   })
 })

@@ -68,24 +68,37 @@ export class HubServer {
     const url = new URL(request.url ?? '/', this.endpoint)
     const { range, authorization, host } = request.headers
     this.requests.push({ path: url.pathname, range, authorization, host })
-    const repository = this.#repositories.find((candidate) => url.pathname.includes(`/${candidate.name}/`) || url.pathname.endsWith(`/${candidate.name}`))
+    const repository = this.#repositories.find(
+      (candidate) => url.pathname.includes(`/${candidate.name}/`) || url.pathname.endsWith(`/${candidate.name}`),
+    )
     if (url.pathname.startsWith('/lfs/')) return this.#sendLarge(url.pathname.slice(5), request, response)
     if (repository === undefined) return json(response, 404, { error: 'Repository not found' })
     if (repository.token !== undefined && authorization !== `Bearer ${repository.token}`) {
       return json(response, 401, { error: 'Access to this repository is restricted' })
     }
     const api = `/api/${repository.type}s/${repository.name}`
-    if (url.pathname.startsWith(`${api}/revision/`)) return this.#info(repository, decodeURIComponent(url.pathname.slice(api.length + 10)), response)
+    if (url.pathname.startsWith(`${api}/revision/`))
+      return this.#info(repository, decodeURIComponent(url.pathname.slice(api.length + 10)), response)
     if (url.pathname === api) return this.#info(repository, repository.branch, response)
     if (url.pathname.startsWith(`${api}/tree/`)) return this.#tree(repository, url, response)
     const base = `${repository.type === 'dataset' ? '/datasets' : ''}/${repository.name}/resolve/${repository.commit}/`
-    if (url.pathname.startsWith(base)) return this.#resolve(repository, decodeURIComponent(url.pathname.slice(base.length)), request, response)
+    if (url.pathname.startsWith(base))
+      return this.#resolve(repository, decodeURIComponent(url.pathname.slice(base.length)), request, response)
     json(response, 404, { error: 'Not found' })
   }
 
   #info(repository: HubRepository, revision: string, response: ServerResponse): void {
-    if (revision !== repository.branch && revision !== repository.commit) return json(response, 404, { error: 'Revision not found' })
-    json(response, 200, { _id: '1', id: repository.name, sha: repository.commit, private: false, downloads: 0, likes: 0, gated: false })
+    if (revision !== repository.branch && revision !== repository.commit)
+      return json(response, 404, { error: 'Revision not found' })
+    json(response, 200, {
+      _id: '1',
+      id: repository.name,
+      sha: repository.commit,
+      private: false,
+      downloads: 0,
+      likes: 0,
+      gated: false,
+    })
   }
 
   /** Two entries a page, so that every listing of more takes several requests. */
@@ -112,12 +125,20 @@ export class HubServer {
     setTimeout(() => this.#sendFile(repository, path, file, request, response), 20)
   }
 
-  #sendFile(repository: HubRepository, path: string, file: HubFile, request: IncomingMessage, response: ServerResponse): void {
+  #sendFile(
+    repository: HubRepository,
+    path: string,
+    file: HubFile,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
     response.setHeader('X-Repo-Commit', repository.commit)
     response.setHeader('ETag', `"${hashOf(file)}"`)
     if (!file.lfs) return send(file.content, request, response, null)
     // Another host name, as the hub's storage has one: credentials must not follow.
-    response.writeHead(302, { Location: `http://localhost:${this.port}/lfs/${encodeURIComponent(repository.name)}/${encodeURIComponent(path)}` })
+    response.writeHead(302, {
+      Location: `http://localhost:${this.port}/lfs/${encodeURIComponent(repository.name)}/${encodeURIComponent(path)}`,
+    })
     response.end()
   }
 

@@ -26,7 +26,9 @@ export type GenerateOptions = RowOptions &
   }
 
 export function register(program: Command): void {
-  const generate = program.command('generate').description('Answer prompts with a language model: one line {index, text, response_ids} a row')
+  const generate = program
+    .command('generate')
+    .description('Answer prompts with a language model: one line {index, text, response_ids} a row')
   withRows(withDataFlow(withModel(generate)))
     .option('--max-new-tokens <count>', 'tokens of a response at most', positiveInteger, 128)
     .option('--min-new-tokens <count>', 'no EOS before this many tokens', nonNegativeInteger, 0)
@@ -34,8 +36,17 @@ export function register(program: Command): void {
     .option('--temperature <value>', 'divide logits by this', positiveNumber, 1)
     .option('--top-k <count>', 'draw from the k most likely tokens; 0: from all', nonNegativeInteger, 0)
     .option('--top-p <mass>', 'draw from the most likely tokens of this probability mass', fraction, 1)
-    .option('--seed <number>', 'of the random numbers; a row draws the same whatever rows are beside it', nonNegativeInteger, 0)
-    .option('--eos-token-id <ids>', 'ids that end a response; default: generation_config.json, else config.json', tokenIds)
+    .option(
+      '--seed <number>',
+      'of the random numbers; a row draws the same whatever rows are beside it',
+      nonNegativeInteger,
+      0,
+    )
+    .option(
+      '--eos-token-id <ids>',
+      'ids that end a response; default: generation_config.json, else config.json',
+      tokenIds,
+    )
     .addHelpText('after', HELP)
     .action(
       command(async (session, options: GenerateOptions) => {

@@ -6,7 +6,9 @@ import { command } from './support/session.js'
 type LogprobsOptions = RowOptions & DataFlowOptions
 
 export function register(program: Command): void {
-  const logprobs = program.command('logprobs').description('Log-probability of every token after the first: one line {index, logprobs} a row')
+  const logprobs = program
+    .command('logprobs')
+    .description('Log-probability of every token after the first: one line {index, logprobs} a row')
   withRows(withDataFlow(withModel(logprobs)))
     .addHelpText('after', HELP)
     .action(

@@ -6,7 +6,9 @@ import { command } from './support/session.js'
 type ScoreOptions = RowOptions & DataFlowOptions
 
 export function register(program: Command): void {
-  const score = program.command('score').description('Score rows with a reward model: one line {index, scores, mean, std} a row')
+  const score = program
+    .command('score')
+    .description('Score rows with a reward model: one line {index, scores, mean, std} a row')
   withRows(withDataFlow(withModel(score)))
     .addHelpText('after', HELP)
     .action(

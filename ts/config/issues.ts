@@ -36,14 +36,23 @@ function describe(schema: z.ZodType, issue: Issue, above: readonly PropertyKey[]
 function unknownKey(schema: z.ZodType, path: PropertyKey[], name: string): ReadableIssue {
   const known = knownKeys(schema, path)
   const similar = nearest(name, known)
-  const hint = similar !== null ? `; did you mean ${similar}?` : known.length > 0 ? `; known are ${known.join(', ')}` : ''
+  const hint =
+    similar !== null ? `; did you mean ${similar}?` : known.length > 0 ? `; known are ${known.join(', ')}` : ''
   const key = [...path, name].map(String).join('.')
-  return { path: [...path, name], key, message: `unknown key${hint}`, expected: known.join(', '), received: name, ofKey: true }
+  return {
+    path: [...path, name],
+    key,
+    message: `unknown key${hint}`,
+    expected: known.join(', '),
+    received: name,
+    ofKey: true,
+  }
 }
 
 /** The member that got furthest: it complains deepest, and about least. A member of another type altogether says nothing new. */
 function closestMember(errors: readonly (readonly Issue[])[]): readonly Issue[] | null {
-  const ofOtherType = (issues: readonly Issue[]) => issues.some((issue) => issue.code === 'invalid_type' && issue.path.length === 0)
+  const ofOtherType = (issues: readonly Issue[]) =>
+    issues.some((issue) => issue.code === 'invalid_type' && issue.path.length === 0)
   const candidates = errors.filter((issues) => issues.length > 0 && !ofOtherType(issues))
   const depth = (issues: readonly Issue[]) => Math.max(...issues.map((issue) => issue.path.length))
   return candidates.sort((a, b) => depth(b) - depth(a) || a.length - b.length)[0] ?? null
@@ -54,7 +63,9 @@ function expectation(issue: Issue): string | null {
     case 'invalid_type':
       return article(issue.expected)
     case 'invalid_value':
-      return issue.values.length === 1 ? shown(issue.values[0]) : `one of ${issue.values.map((item) => String(item)).join(', ')}`
+      return issue.values.length === 1
+        ? shown(issue.values[0])
+        : `one of ${issue.values.map((item) => String(item)).join(', ')}`
     case 'too_small':
       return bound(issue.origin, issue.inclusive ? '>=' : '>', issue.minimum)
     case 'too_big':
@@ -132,6 +143,11 @@ function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
 function expand(schema: JsonSchema, root: JsonSchema): JsonSchema[] {
   const name = schema.$ref?.replace(/^#\/\$defs\//, '')
   const target = schema.$ref === '#' ? root : name === undefined ? undefined : root.$defs?.[name]
-  const members = [...(schema.anyOf ?? []), ...(schema.oneOf ?? []), ...(schema.allOf ?? []), ...(target === undefined ? [] : [target])]
+  const members = [
+    ...(schema.anyOf ?? []),
+    ...(schema.oneOf ?? []),
+    ...(schema.allOf ?? []),
+    ...(target === undefined ? [] : [target]),
+  ]
   return [schema, ...members.flatMap((member) => expand(member, root))]
 }

@@ -40,7 +40,8 @@ export function parseConfig<Schema extends z.ZodType>(
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false })
   const broken = document.errors[0]
-  if (broken !== undefined) throw configError([`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`], '', broken)
+  if (broken !== undefined)
+    throw configError([`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`], '', broken)
   const overrides = (options.set ?? []).map(parseOverride)
   for (const override of overrides) applyOverride(document, override)
   const value = toPlain(document, file)
@@ -48,12 +49,17 @@ export function parseConfig<Schema extends z.ZodType>(
   const place = (path: readonly PropertyKey[], ofKey = false) => locate(document, lines, file, overrides, path, ofKey)
   if (interpolated !== null) {
     const key = interpolated.join('.')
-    throw configError([`${place(interpolated)}: ${key}: \${…} is not replaced here; write the value or use --set ${key}=…`], key)
+    throw configError(
+      [`${place(interpolated)}: ${key}: \${…} is not replaced here; write the value or use --set ${key}=…`],
+      key,
+    )
   }
   const result = schema.safeParse(value ?? {})
   if (result.success) return result.data
   const issues = readableIssues(schema, result.error.issues, value)
-  const messages = issues.map((issue) => `${place(issue.path, issue.ofKey)}: ${issue.key}${issue.key === '' ? '' : ': '}${issue.message}`)
+  const messages = issues.map(
+    (issue) => `${place(issue.path, issue.ofKey)}: ${issue.key}${issue.key === '' ? '' : ': '}${issue.message}`,
+  )
   const first = issues[0]
   throw new PrudentError('E_CONFIG', messages.join('\n'), {
     argument: first?.key ?? '',
@@ -91,11 +97,20 @@ function locate(
   let node: unknown = document.contents
   let offset = isNode(node) ? node.range?.[0] : undefined
   for (const [index, name] of names.entries()) {
-    const pair = isMap(node) ? node.items.find((item) => isScalar(item.key) && String(item.key.value) === name) : undefined
+    const pair = isMap(node)
+      ? node.items.find((item) => isScalar(item.key) && String(item.key.value) === name)
+      : undefined
     const next: unknown = pair?.value ?? (isSeq(node) ? node.items[Number(name)] : undefined)
     const keyNode = pair?.key
     const useKey = (ofKey && index === names.length - 1) || !isScalar(next)
-    const at = useKey && isNode(keyNode) ? keyNode.range : isNode(next) ? next.range : isNode(keyNode) ? keyNode.range : undefined
+    const at =
+      useKey && isNode(keyNode)
+        ? keyNode.range
+        : isNode(next)
+          ? next.range
+          : isNode(keyNode)
+            ? keyNode.range
+            : undefined
     if (at === undefined || at === null) break
     offset = at[0]
     node = isPair(next) ? next.value : next

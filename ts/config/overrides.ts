@@ -13,12 +13,19 @@ export function parseOverride(text: string): Override {
   const equals = text.indexOf('=')
   const path = text.slice(0, Math.max(0, equals)).split('.')
   if (equals < 1 || path.some((part) => part.trim() === '')) {
-    throw new PrudentError('E_CONFIG', `--set ${text}: expected key.path=value`, { argument: '--set', expected: 'key.path=value', received: text })
+    throw new PrudentError('E_CONFIG', `--set ${text}: expected key.path=value`, {
+      argument: '--set',
+      expected: 'key.path=value',
+      received: text,
+    })
   }
   const document = parseDocument(text.slice(equals + 1), { prettyErrors: false })
   const broken = document.errors[0]
   if (broken !== undefined) {
-    throw new PrudentError('E_CONFIG', `--set ${text}: the value is not YAML: ${broken.message}`, { argument: '--set', received: text })
+    throw new PrudentError('E_CONFIG', `--set ${text}: the value is not YAML: ${broken.message}`, {
+      argument: '--set',
+      received: text,
+    })
   }
   return { text, path: path.map((part) => part.trim()), value: document.toJS() }
 }

@@ -19,7 +19,9 @@ function blockLines(value: unknown, depth: number): string[] {
   if (isContainer(value) && !Array.isArray(value)) {
     const entries = Object.entries(value).filter(([, item]) => item !== undefined)
     return entries.flatMap(([key, item]) =>
-      isContainer(item) ? [`${indent}${text(key)}:`, ...blockLines(item, depth + 1)] : [`${indent}${text(key)}: ${scalar(item)}`],
+      isContainer(item)
+        ? [`${indent}${text(key)}:`, ...blockLines(item, depth + 1)]
+        : [`${indent}${text(key)}: ${scalar(item)}`],
     )
   }
   return [`${indent}${scalar(value)}`]

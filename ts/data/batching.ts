@@ -1,6 +1,6 @@
 import type { TokenRows } from '../addon/native.js'
 import { PrudentError } from '../errors.js'
-import { Random } from './random.js'
+import type { Random } from './random.js'
 
 /** Rows of token ids laid end to end, as native code takes them. */
 export function packRows(rows: readonly ArrayLike<number>[]): TokenRows {
@@ -17,7 +17,10 @@ export function packRows(rows: readonly ArrayLike<number>[]): TokenRows {
 /** The opposite of packRows; the rows are views of `packed.ids`. */
 export function unpackRows(packed: TokenRows): Int32Array[] {
   let at = 0
-  return Array.from(packed.lengths, (length) => packed.ids.subarray(at, (at += length)))
+  return Array.from(packed.lengths, (length) => {
+    at += length
+    return packed.ids.subarray(at - length, at)
+  })
 }
 
 /**
@@ -25,7 +28,8 @@ export function unpackRows(packed: TokenRows): Int32Array[] {
  * budget makes a batch of its own.
  */
 export function batchByTokens(lengths: ArrayLike<number>, budget: number, order?: ArrayLike<number>): number[][] {
-  if (!(budget >= 1)) throw new PrudentError('E_RANGE', `budget: expected a number >= 1, received ${budget}`, { argument: 'budget' })
+  if (!(budget >= 1))
+    throw new PrudentError('E_RANGE', `budget: expected a number >= 1, received ${budget}`, { argument: 'budget' })
   const batches: number[][] = []
   let batch: number[] = []
   let tokens = 0
@@ -96,18 +100,31 @@ export class Epochs {
   #position: EpochPosition
 
   /** `dropLast` leaves out an incomplete last batch; default off. */
-  constructor(options: { count: number; batchSize: number; random: Random; position?: EpochPosition; dropLast?: boolean }) {
+  constructor(options: {
+    count: number
+    batchSize: number
+    random: Random
+    position?: EpochPosition
+    dropLast?: boolean
+  }) {
     const { count, batchSize } = options
     if (!(count >= 1) || !(batchSize >= 1)) {
-      throw new PrudentError('E_RANGE', `Epochs: expected rows and batches >= 1, received ${count} rows, batches of ${batchSize}`)
+      throw new PrudentError(
+        'E_RANGE',
+        `Epochs: expected rows and batches >= 1, received ${count} rows, batches of ${batchSize}`,
+      )
     }
     this.count = count
     this.batchSize = batchSize
     this.#random = options.random
-    this.batchesPerEpoch = options.dropLast && count >= batchSize ? Math.floor(count / batchSize) : Math.ceil(count / batchSize)
+    this.batchesPerEpoch =
+      options.dropLast && count >= batchSize ? Math.floor(count / batchSize) : Math.ceil(count / batchSize)
     this.#position = { ...(options.position ?? { epoch: 0, batch: 0 }) }
     if (this.#position.batch > this.batchesPerEpoch || this.#position.batch < 0 || this.#position.epoch < 0) {
-      throw new PrudentError('E_STATE', `Epochs: position ${JSON.stringify(this.#position)} is outside ${this.batchesPerEpoch} batches`)
+      throw new PrudentError(
+        'E_STATE',
+        `Epochs: position ${JSON.stringify(this.#position)} is outside ${this.batchesPerEpoch} batches`,
+      )
     }
     this.#order = this.#orderOf(this.#position.epoch)
   }

@@ -40,10 +40,14 @@ export class ChatTemplate {
     try {
       return template.render(context)
     } catch (cause) {
-      throw new PrudentError('E_DATA', `${this.#origin}: the chat template refused the messages: ${(cause as Error).message}`, {
-        argument: 'messages',
-        cause,
-      })
+      throw new PrudentError(
+        'E_DATA',
+        `${this.#origin}: the chat template refused the messages: ${(cause as Error).message}`,
+        {
+          argument: 'messages',
+          cause,
+        },
+      )
     }
   }
 
@@ -53,10 +57,14 @@ export class ChatTemplate {
     const source = this.#sources.get(name)
     if (source === undefined) {
       const received = `"${name}"`
-      throw new PrudentError('E_CONFIG', `${this.#origin}: no chat template ${received}; there is ${this.names.join(', ')}`, {
-        argument: 'name',
-        received,
-      })
+      throw new PrudentError(
+        'E_CONFIG',
+        `${this.#origin}: no chat template ${received}; there is ${this.names.join(', ')}`,
+        {
+          argument: 'name',
+          received,
+        },
+      )
     }
     try {
       const template = new Template(source)
@@ -64,7 +72,11 @@ export class ChatTemplate {
       return template
     } catch (cause) {
       const where = name === 'default' ? '' : ` "${name}"`
-      throw new PrudentError('E_CONFIG', `${this.#origin}: chat template${where} is not valid: ${(cause as Error).message}`, { cause })
+      throw new PrudentError(
+        'E_CONFIG',
+        `${this.#origin}: chat template${where} is not valid: ${(cause as Error).message}`,
+        { cause },
+      )
     }
   }
 }

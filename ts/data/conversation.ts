@@ -31,7 +31,10 @@ function dataError(place: string, expected: string, received: string): PrudentEr
 export function renderConversation(tokenizer: Tokenizer, conversation: Conversation): string {
   if ('text' in conversation) return conversation.text
   if (tokenizer.chatTemplate === null) return conversation.messages.map((message) => message.content).join('')
-  return withoutBos(tokenizer, tokenizer.chatTemplate.render(conversation.messages, { specialTokens: tokenizer.specialTokens }))
+  return withoutBos(
+    tokenizer,
+    tokenizer.chatTemplate.render(conversation.messages, { specialTokens: tokenizer.specialTokens }),
+  )
 }
 
 /** The prompt that a policy answers: messages with the assistant's turn opened. */

@@ -53,7 +53,9 @@ const COMMIT = /^[0-9a-f]{40}$/
 const HASH = /^([0-9a-f]{40}|[0-9a-f]{64})$/
 
 export function isOffline(environment: NodeJS.ProcessEnv = process.env): boolean {
-  return [environment.HF_HUB_OFFLINE, environment.PRUDENT_OFFLINE].some((value) => /^(1|on|yes|true)$/i.test(value ?? ''))
+  return [environment.HF_HUB_OFFLINE, environment.PRUDENT_OFFLINE].some((value) =>
+    /^(1|on|yes|true)$/i.test(value ?? ''),
+  )
 }
 
 /** The commit that a revision stands for and its files. With offline mode on, the cache alone is asked. */
@@ -73,13 +75,18 @@ export async function listSnapshot(
   try {
     const query = { ...request, name, additionalFields: ['sha' as const] }
     const { sha } = repository.type === 'model' ? await hub.modelInfo(query) : await hub.datasetInfo(query)
-    if (!COMMIT.test(sha)) throw new PrudentError('E_HUB', `${name}: the hub answered with "${sha}" where a commit was expected`)
+    if (!COMMIT.test(sha))
+      throw new PrudentError('E_HUB', `${name}: the hub answered with "${sha}" where a commit was expected`)
     if (sha !== revision) await writeReference(root, revision, sha)
     const entries = new Map<string, RemoteFile>()
     for await (const entry of hub.listFiles({ ...request, repo: repository, revision: sha, recursive: true })) {
       if (entry.type !== 'file') continue
       checkFileName(entry.path, name)
-      entries.set(entry.path, { size: entry.lfs?.size ?? entry.size, oid: entry.oid ?? '', sha256: entry.lfs?.oid ?? null })
+      entries.set(entry.path, {
+        size: entry.lfs?.size ?? entry.size,
+        oid: entry.oid ?? '',
+        sha256: entry.lfs?.oid ?? null,
+      })
     }
     return { repository, commit: sha, files: [...entries.keys()].sort(), entries, cached: false }
   } catch (cause) {
@@ -88,7 +95,11 @@ export async function listSnapshot(
 }
 
 /** The snapshot folder of a listing with the named files in it, downloading what the cache lacks. */
-export async function openSnapshot(listing: SnapshotListing, names: readonly string[], options: HubOptions = {}): Promise<string> {
+export async function openSnapshot(
+  listing: SnapshotListing,
+  names: readonly string[],
+  options: HubOptions = {},
+): Promise<string> {
   const root = repositoryFolder(listing.repository, options)
   const folder = join(root, 'snapshots', listing.commit)
   if (listing.cached) return folder
@@ -140,20 +151,31 @@ function access(options: HubOptions): { hubUrl: string; fetch: typeof fetch } {
 
 function checkName(name: string): void {
   if (/^[\w.-]+(\/[\w.-]+)?$/.test(name) && !name.includes('..') && !name.includes('--')) return
-  throw new PrudentError('E_USAGE', `"${name}": expected a hub id such as owner/name`, { argument: 'name', received: name })
+  throw new PrudentError('E_USAGE', `"${name}": expected a hub id such as owner/name`, {
+    argument: 'name',
+    received: name,
+  })
 }
 
 function checkRevision(revision: string): void {
   const parts = revision.split('/')
   if (/^[\w./-]+$/.test(revision) && !parts.some((part) => part === '' || part === '.' || part === '..')) return
-  throw new PrudentError('E_USAGE', `revision: "${revision}" is no branch, tag or commit`, { argument: 'revision', received: revision })
+  throw new PrudentError('E_USAGE', `revision: "${revision}" is no branch, tag or commit`, {
+    argument: 'revision',
+    received: revision,
+  })
 }
 
 /** Names come from the repository and are joined onto the cache folder: nothing may lead out of it. */
 function checkFileName(path: string, name: string): void {
   const parts = path.split(/[/\\]/)
-  const outside = path === '' || parts.some((part) => part === '..' || part === '.' || part === '') || /^[a-zA-Z]:/.test(path)
-  if (outside) throw new PrudentError('E_HUB', `${name}: refused the file name ${JSON.stringify(path)}, which leads out of the cache`)
+  const outside =
+    path === '' || parts.some((part) => part === '..' || part === '.' || part === '') || /^[a-zA-Z]:/.test(path)
+  if (outside)
+    throw new PrudentError(
+      'E_HUB',
+      `${name}: refused the file name ${JSON.stringify(path)}, which leads out of the cache`,
+    )
 }
 
 async function writeReference(root: string, revision: string, commit: string): Promise<void> {
@@ -168,16 +190,28 @@ async function cachedListing(repository: Repository, root: string, revision: str
   const reference = await readFile(join(root, 'refs', ...revision.split('/')), 'utf8').catch(() => null)
   const commit = COMMIT.test(revision) ? revision : reference?.trim()
   const folder = join(root, 'snapshots', commit ?? 'none')
-  const entries = commit === undefined ? [] : await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  const entries =
+    commit === undefined ? [] : await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   const found = entries.filter((entry) => !entry.isDirectory())
   const paths = found.map((entry) => relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/'))
-  const there = await Promise.all(paths.map((path) => stat(join(folder, path)).then(() => true, () => false)))
+  const there = await Promise.all(
+    paths.map((path) =>
+      stat(join(folder, path)).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
   const files = paths.filter((_, index) => there[index]).sort()
   if (commit === undefined || files.length === 0) {
-    throw new PrudentError('E_OFFLINE', `${repository.name} (${revision}) is not in the cache ${root}, and offline mode is on`, {
-      argument: 'path',
-      received: repository.name,
-    })
+    throw new PrudentError(
+      'E_OFFLINE',
+      `${repository.name} (${revision}) is not in the cache ${root}, and offline mode is on`,
+      {
+        argument: 'path',
+        received: repository.name,
+      },
+    )
   }
   return { repository, commit, files, entries: new Map(), cached: true }
 }
@@ -200,14 +234,23 @@ async function download(listing: SnapshotListing, name: string, root: string, op
 }
 
 function isThere(path: string): Promise<boolean> {
-  return stat(path).then(() => true, () => false)
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Tries in a row that bring no byte before a download is given up. */
 const FRUITLESS_TRIES = 4
 
 /** Downloads into `<blob>.incomplete`, which a later process goes on from, and renames once the hash is right. */
-async function fetchBlob(listing: SnapshotListing, name: string, entry: RemoteFile, blob: string, options: HubOptions): Promise<void> {
+async function fetchBlob(
+  listing: SnapshotListing,
+  name: string,
+  entry: RemoteFile,
+  blob: string,
+  options: HubOptions,
+): Promise<void> {
   await mkdir(dirname(blob), { recursive: true })
   const { incomplete, release } = await claimIncomplete(blob)
   try {
@@ -225,7 +268,10 @@ async function fetchBlob(listing: SnapshotListing, name: string, entry: RemoteFi
     }
     if (await hashMatches(incomplete, entry)) return await rename(incomplete, blob)
     await rm(incomplete, { force: true })
-    throw new PrudentError('E_CORRUPT_FILE', `${listing.repository.name}: ${name} arrived with another hash than the hub lists`)
+    throw new PrudentError(
+      'E_CORRUPT_FILE',
+      `${listing.repository.name}: ${name} arrived with another hash than the hub lists`,
+    )
   } finally {
     await release()
   }
@@ -264,7 +310,13 @@ function isRunning(pid: number): boolean {
   }
 }
 
-async function fetchRest(listing: SnapshotListing, name: string, entry: RemoteFile, file: string, options: HubOptions): Promise<void> {
+async function fetchRest(
+  listing: SnapshotListing,
+  name: string,
+  entry: RemoteFile,
+  file: string,
+  options: HubOptions,
+): Promise<void> {
   const { hubUrl, fetch: request } = access(options)
   const { repository, commit } = listing
   const have = await fileSize(file)
@@ -284,7 +336,10 @@ async function fetchRest(listing: SnapshotListing, name: string, entry: RemoteFi
   }
   if (response.body === null) throw new Error('the answer had no body')
   const resumed = response.status === 206
-  await pipeline(Readable.fromWeb(response.body as import('node:stream/web').ReadableStream), createWriteStream(file, { flags: resumed ? 'a' : 'w' }))
+  await pipeline(
+    Readable.fromWeb(response.body as import('node:stream/web').ReadableStream),
+    createWriteStream(file, { flags: resumed ? 'a' : 'w' }),
+  )
   const { size } = await stat(file)
   if (size !== entry.size) throw new Error(`${size} of ${entry.size} bytes arrived`)
 }
@@ -302,12 +357,18 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
 
 function hubError(repository: Repository, revision: string, cause: unknown, file?: string): PrudentError {
   if (cause instanceof PrudentError) return cause
-  if ((cause as Error).name === 'AbortError') return new PrudentError('E_CANCELLED', 'the download was stopped', { cause })
+  if ((cause as Error).name === 'AbortError')
+    return new PrudentError('E_CANCELLED', 'the download was stopped', { cause })
   const status = (cause as { statusCode?: number }).statusCode
   const what = `${repository.type} ${repository.name} (${revision})${file === undefined ? '' : `, ${file}`}`
-  if (status === 404) return new PrudentError('E_NOT_FOUND', `${what}: the hub has no such repository, revision or file`, { cause })
+  if (status === 404)
+    return new PrudentError('E_NOT_FOUND', `${what}: the hub has no such repository, revision or file`, { cause })
   if (status === 401 || status === 403) {
-    return new PrudentError('E_HUB', `${what}: the hub refused access (${status}); set HF_TOKEN, or accept the licence on its page`, { cause })
+    return new PrudentError(
+      'E_HUB',
+      `${what}: the hub refused access (${status}); set HF_TOKEN, or accept the licence on its page`,
+      { cause },
+    )
   }
   // fetch hides why a connection failed in the cause of its error.
   const { message, cause: inner } = cause as Error

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { pipeline, Readable } from 'node:stream'
+import { pipeline, type Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { PrudentError } from '../errors.js'
 
@@ -68,7 +68,8 @@ function readError(path: string, line: number, cause: unknown): PrudentError {
   if (cause instanceof PrudentError) return cause
   const { code, message } = cause as NodeJS.ErrnoException
   const name = inputName(path)
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new PrudentError('E_NOT_FOUND', `${name}: no such file`, { cause })
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new PrudentError('E_NOT_FOUND', `${name}: no such file`, { cause })
   if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
     return new PrudentError('E_CORRUPT_FILE', `${name}:${line}: not UTF-8 text`, { cause })
   }

@@ -27,8 +27,12 @@ export async function resolveModel(
   const local = expandHome(reference.path)
   const info = await stat(local).catch(() => null)
   if (info?.isDirectory()) return { folder: local, revision: null }
-  if (info !== null) throw new PrudentError('E_NOT_FOUND', `${reference.path}: expected a model folder, received a file`, { argument: 'model' })
-  if (!isHubId(reference.path)) throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder`, { argument: 'model' })
+  if (info !== null)
+    throw new PrudentError('E_NOT_FOUND', `${reference.path}: expected a model folder, received a file`, {
+      argument: 'model',
+    })
+  if (!isHubId(reference.path))
+    throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder`, { argument: 'model' })
   const request = { ...options, revision: reference.revision, patterns: MODEL_PATTERNS }
   const { folder, commit } = await downloadSnapshot({ type: 'model', name: reference.path }, request)
   return { folder, revision: commit }

@@ -18,16 +18,19 @@ export async function* readParquet(path: string, columns?: readonly string[]): A
     const missing = columns?.find((column) => !known.includes(column))
     if (missing !== undefined) throw missingColumn(path, missing, known)
     const promised = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
-    if (promised !== Number(metadata.num_rows)) damaged(path, new Error('its row groups do not add up to its number of rows'))
+    if (promised !== Number(metadata.num_rows))
+      damaged(path, new Error('its row groups do not add up to its number of rows'))
     let start = 0
     for (const group of metadata.row_groups) {
       const end = start + Number(group.num_rows)
       const request = { file: file.buffer, metadata, compressors, rowStart: start, rowEnd: end }
-      const rows = await parquetReadObjects(columns === undefined ? request : { ...request, columns: [...columns] }).catch((cause) =>
-        damaged(path, cause),
-      )
-      if (rows.length !== end - start) damaged(path, new Error(`${rows.length} rows where the header promises ${end - start}`))
-      for (const [index, row] of rows.entries()) yield { values: plainValue(row) as Row['values'], file: path, number: start + index + 1 }
+      const rows = await parquetReadObjects(
+        columns === undefined ? request : { ...request, columns: [...columns] },
+      ).catch((cause) => damaged(path, cause))
+      if (rows.length !== end - start)
+        damaged(path, new Error(`${rows.length} rows where the header promises ${end - start}`))
+      for (const [index, row] of rows.entries())
+        yield { values: plainValue(row) as Row['values'], file: path, number: start + index + 1 }
       start = end
     }
   } finally {

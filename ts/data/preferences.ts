@@ -1,5 +1,11 @@
 import { PrudentError } from '../errors.js'
-import { type Conversation, isEmptyConversation, parseMessages, renderConversation, sameConversation } from './conversation.js'
+import {
+  type Conversation,
+  isEmptyConversation,
+  parseMessages,
+  renderConversation,
+  sameConversation,
+} from './conversation.js'
 import { countDropped, type DataReport, emptyReport } from './report.js'
 import { kindOf, type Row, rowPlace } from './rows.js'
 import type { Tokenizer } from './tokenizer.js'
@@ -55,10 +61,14 @@ export function readPair(row: Row, columns: PairColumns, report: DataReport): Pr
 function requireColumns(row: Row, columns: PairColumns): void {
   for (const column of [columns.chosen, columns.rejected, ...(columns.prompt === undefined ? [] : [columns.prompt])]) {
     if (Object.hasOwn(row.values, column)) continue
-    throw new PrudentError('E_DATA', `${rowPlace(row)}: no column "${column}"; there is ${Object.keys(row.values).join(', ')}`, {
-      argument: 'columns',
-      received: column,
-    })
+    throw new PrudentError(
+      'E_DATA',
+      `${rowPlace(row)}: no column "${column}"; there is ${Object.keys(row.values).join(', ')}`,
+      {
+        argument: 'columns',
+        received: column,
+      },
+    )
   }
 }
 
@@ -84,7 +94,9 @@ function side(value: unknown, prompt: unknown, place: string): Conversation {
   }
   if (typeof value !== 'string') {
     const received = kindOf(value)
-    throw new PrudentError('E_DATA', `${place}: expected text or a list of messages, received ${received}`, { received })
+    throw new PrudentError('E_DATA', `${place}: expected text or a list of messages, received ${received}`, {
+      received,
+    })
   }
   if (prompt === undefined) return { text: value }
   return { messages: [...promptMessages(prompt, place), { role: 'assistant', content: value }] }
@@ -147,7 +159,11 @@ export async function tokenisePairs(
 /** Pairs rendered at once; the texts of a large data set are never all in memory. */
 const RENDER_CHUNK = 256
 
-async function encodeSides(tokenizer: Tokenizer, pairs: readonly PreferencePair[], name: 'chosen' | 'rejected'): Promise<Int32Array[]> {
+async function encodeSides(
+  tokenizer: Tokenizer,
+  pairs: readonly PreferencePair[],
+  name: 'chosen' | 'rejected',
+): Promise<Int32Array[]> {
   const ids: Int32Array[] = []
   for (let start = 0; start < pairs.length; start += RENDER_CHUNK) {
     const texts = pairs.slice(start, start + RENDER_CHUNK).map((pair) => renderPlaced(tokenizer, pair[name], pair.row))

@@ -20,14 +20,17 @@ export class Random {
   private constructor(seed: number | string, labels: readonly (string | number)[]) {
     this.#seed = seed
     this.#labels = labels
-    const digest = createHash('sha256').update(JSON.stringify([seed, ...labels])).digest()
+    const digest = createHash('sha256')
+      .update(JSON.stringify([seed, ...labels]))
+      .digest()
     this.#key = [digest.readUInt32LE(0), digest.readUInt32LE(4)]
     this.#stream = [digest.readUInt32LE(8), digest.readUInt32LE(12)]
   }
 
   /** The stream named by a seed and labels: `Random.from(7, 'policy', 3, 'rollout')`. */
   static from(seed: number | string, ...labels: (string | number)[]): Random {
-    if (typeof seed === 'number' && !Number.isFinite(seed)) throw new RangeError(`seed: expected a finite number, received ${seed}`)
+    if (typeof seed === 'number' && !Number.isFinite(seed))
+      throw new RangeError(`seed: expected a finite number, received ${seed}`)
     return new Random(seed, labels)
   }
 
@@ -52,7 +55,14 @@ export class Random {
   word(): number {
     const block = Math.floor(this.#position / 4)
     if (block !== this.#blockIndex) {
-      philox4x32(block >>> 0, Math.floor(block / 4294967296) >>> 0, this.#stream[0], this.#stream[1], this.#key, this.#block)
+      philox4x32(
+        block >>> 0,
+        Math.floor(block / 4294967296) >>> 0,
+        this.#stream[0],
+        this.#stream[1],
+        this.#key,
+        this.#block,
+      )
       this.#blockIndex = block
     }
     return this.#block[this.#position++ % 4] as number
@@ -108,7 +118,9 @@ export class Random {
   #weightedIndex(weights: readonly number[], count: number): number {
     const total = weights.reduce((sum, weight) => sum + weight, 0)
     if (weights.length !== count || !(total > 0) || weights.some((weight) => !(weight >= 0))) {
-      throw new RangeError(`choice: expected ${count} weights >= 0 with a sum > 0, received ${weights.length} with sum ${total}`)
+      throw new RangeError(
+        `choice: expected ${count} weights >= 0 with a sum > 0, received ${weights.length} with sum ${total}`,
+      )
     }
     let rest = this.uniform() * total
     let index = 0

@@ -35,14 +35,22 @@ export async function retokenise(
   const ids = rows.map((row) => Int32Array.from(row.responseIds))
   const texts = await policy.decodeBatch(ids, { skipSpecialTokens: true })
   const conversations = rows.map((row, index) => conversationOf(scorer, row.prompt, texts[index] as string))
-  const encoded = await scorer.encodeBatch(conversations.map((conversation) => renderConversation(scorer, conversation)))
+  const encoded = await scorer.encodeBatch(
+    conversations.map((conversation) => renderConversation(scorer, conversation)),
+  )
   const again = await policy.encodeBatch(texts, { addSpecialTokens: false })
   const special = await specialIds(policy, ids)
   return {
     rows: encoded.map((row) => scorer.truncate(row, maxLength)),
     texts,
     truncated: encoded.filter((row) => row.length > maxLength).length,
-    notRoundTrip: ids.filter((row, index) => !sameIds(row.filter((id) => !special.has(id)), again[index] as Int32Array)).length,
+    notRoundTrip: ids.filter(
+      (row, index) =>
+        !sameIds(
+          row.filter((id) => !special.has(id)),
+          again[index] as Int32Array,
+        ),
+    ).length,
   }
 }
 
@@ -57,7 +65,10 @@ export function conversationOf(scorer: Tokenizer, prompt: string | readonly Mess
 async function specialIds(tokenizer: Tokenizer, rows: readonly Int32Array[]): Promise<Set<number>> {
   const ids = [...new Set(rows.flatMap((row) => [...row]))]
   const single = ids.map((id) => [id])
-  const [shown, skipped] = await Promise.all([tokenizer.decodeBatch(single), tokenizer.decodeBatch(single, { skipSpecialTokens: true })])
+  const [shown, skipped] = await Promise.all([
+    tokenizer.decodeBatch(single),
+    tokenizer.decodeBatch(single, { skipSpecialTokens: true }),
+  ])
   return new Set(ids.filter((_, index) => shown[index] !== '' && skipped[index] === ''))
 }
 

@@ -36,7 +36,8 @@ export async function* readRows(files: readonly string[], columns?: readonly str
 async function* readJson(file: string, columns: readonly string[] | undefined): AsyncGenerator<Row> {
   const lines = /\.json(\.gz)?$/i.test(file) && (await holdsArray(file)) ? readArray(file) : readJsonLines(file)
   for await (const { value, line } of lines) {
-    if (!isObject(value)) throw new PrudentError('E_DATA', `${file}:${line}: expected an object, received ${kindOf(value)}`)
+    if (!isObject(value))
+      throw new PrudentError('E_DATA', `${file}:${line}: expected an object, received ${kindOf(value)}`)
     yield { values: columns === undefined ? value : selected(value, columns, file, line), file, number: line }
   }
 }
@@ -65,7 +66,8 @@ async function* readArray(file: string): AsyncGenerator<{ value: unknown; line: 
   } catch (cause) {
     throw new PrudentError('E_CORRUPT_FILE', `${file}: not JSON: ${(cause as Error).message}`, { cause })
   }
-  if (!Array.isArray(values)) throw new PrudentError('E_DATA', `${file}: expected an array of rows, received ${kindOf(values)}`)
+  if (!Array.isArray(values))
+    throw new PrudentError('E_DATA', `${file}: expected an array of rows, received ${kindOf(values)}`)
   for (const [index, value] of values.entries()) yield { value, line: index + 1 }
 }
 

@@ -53,7 +53,10 @@ export async function resolveSource(source: DataSource, options: HubOptions = {}
     return { files: selectFiles(names, readme, source).map((name) => join(local, name)), revision: null }
   }
   if (!isHubId(source.path)) {
-    throw new PrudentError('E_NOT_FOUND', `${source.path}: no such file or folder`, { argument: 'path', received: source.path })
+    throw new PrudentError('E_NOT_FOUND', `${source.path}: no such file or folder`, {
+      argument: 'path',
+      received: source.path,
+    })
   }
   const repository = { type: 'dataset' as const, name: source.path }
   const listing = await listSnapshot(repository, { ...options, revision: source.revision, patterns: ['README.md'] })
@@ -65,7 +68,11 @@ export async function resolveSource(source: DataSource, options: HubOptions = {}
 }
 
 /** Rows of a source, at most `limit`; `columns` as in readRows. */
-export async function* readSource(source: DataSource, columns?: readonly string[], options: HubOptions = {}): AsyncGenerator<Row> {
+export async function* readSource(
+  source: DataSource,
+  columns?: readonly string[],
+  options: HubOptions = {},
+): AsyncGenerator<Row> {
   const { files } = await resolveSource(source, options)
   const limit = source.limit ?? Number.POSITIVE_INFINITY
   let taken = 0
@@ -96,15 +103,25 @@ export function selectFiles(names: readonly string[], readme: string, source: Da
   if (source.files !== undefined) {
     const chosen = data.filter((name) => matchesAny(name, source.files ?? []))
     if (chosen.length > 0) return chosen
-    throw new PrudentError('E_NOT_FOUND', `${where}: no data file matches ${source.files.join(', ')}`, { argument: 'files' })
+    throw new PrudentError('E_NOT_FOUND', `${where}: no data file matches ${source.files.join(', ')}`, {
+      argument: 'files',
+    })
   }
   const declared = declaredSplits(readme, source.subset)
-  if (declared === null && source.subset !== undefined && !data.some((name) => hasWord(name, source.subset as string))) {
-    throw new PrudentError('E_NOT_FOUND', `${where}: no subset "${source.subset}"`, { argument: 'subset', received: source.subset })
+  if (
+    declared === null &&
+    source.subset !== undefined &&
+    !data.some((name) => hasWord(name, source.subset as string))
+  ) {
+    throw new PrudentError('E_NOT_FOUND', `${where}: no subset "${source.subset}"`, {
+      argument: 'subset',
+      received: source.subset,
+    })
   }
   if (declared !== null) return filesOfDeclared(data, declared, source)
   const inSubset = source.subset === undefined ? data : data.filter((name) => hasWord(name, source.subset as string))
-  if (inSubset.length === 0) throw new PrudentError('E_NOT_FOUND', `${where}: no data files (Parquet, JSON Lines)`, { argument: 'path' })
+  if (inSubset.length === 0)
+    throw new PrudentError('E_NOT_FOUND', `${where}: no data files (Parquet, JSON Lines)`, { argument: 'path' })
   const ofSplit = inSubset.filter((name) => hasWord(name, source.split ?? 'train'))
   if (ofSplit.length > 0) return ofSplit
   const named = SPLIT_WORDS.filter((word) => inSubset.some((name) => hasWord(name, word)))
@@ -124,7 +141,10 @@ function hasWord(name: string, word: string): boolean {
 function noSplit(source: DataSource, known: readonly string[]): PrudentError {
   const split = source.split ?? 'train'
   const there = known.length > 0 ? `; there is ${known.join(', ')}` : ''
-  return new PrudentError('E_NOT_FOUND', `${source.path}: no split "${split}"${there}`, { argument: 'split', received: split })
+  return new PrudentError('E_NOT_FOUND', `${source.path}: no split "${split}"${there}`, {
+    argument: 'split',
+    received: split,
+  })
 }
 
 type Splits = Map<string, string[]>
@@ -152,7 +172,9 @@ function splitsOf(dataFiles: unknown): Splits {
   if (!Array.isArray(dataFiles) || dataFiles.every((entry) => typeof entry === 'string')) {
     return new Map([['train', [dataFiles].flat().map(String)]])
   }
-  const entries = dataFiles.filter(isObject).map((entry): [string, string[]] => [String(entry.split), [entry.path].flat().map(String)])
+  const entries = dataFiles
+    .filter(isObject)
+    .map((entry): [string, string[]] => [String(entry.split), [entry.path].flat().map(String)])
   return new Map(entries)
 }
 
@@ -160,8 +182,13 @@ function filesOfDeclared(data: readonly string[], splits: Splits, source: DataSo
   const patterns = splits.get(source.split ?? 'train')
   if (patterns === undefined) throw noSplit(source, [...splits.keys()])
   // A plain folder name means all data files below it.
-  const asPatterns = patterns.flatMap((pattern) => (isPattern(pattern) ? [pattern] : [pattern, `${pattern.replace(/\/$/, '')}/**`]))
+  const asPatterns = patterns.flatMap((pattern) =>
+    isPattern(pattern) ? [pattern] : [pattern, `${pattern.replace(/\/$/, '')}/**`],
+  )
   const chosen = data.filter((name) => matchesAny(name, asPatterns))
   if (chosen.length > 0) return chosen
-  throw new PrudentError('E_NOT_FOUND', `${source.path}: README.md names ${patterns.join(', ')} but there is no such data file`)
+  throw new PrudentError(
+    'E_NOT_FOUND',
+    `${source.path}: README.md names ${patterns.join(', ')} but there is no such data file`,
+  )
 }

@@ -4,7 +4,10 @@ import { kindOf, type Row, rowPlace } from './rows.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** One column of texts (IMDB-like data), with the report of rows that are null or empty. */
-export async function readTexts(rows: AsyncIterable<Row>, column = 'text'): Promise<{ texts: string[]; report: DataReport }> {
+export async function readTexts(
+  rows: AsyncIterable<Row>,
+  column = 'text',
+): Promise<{ texts: string[]; report: DataReport }> {
   const report = emptyReport()
   const texts: string[] = []
   for await (const row of rows) {
@@ -13,11 +16,16 @@ export async function readTexts(rows: AsyncIterable<Row>, column = 'text'): Prom
     const place = rowPlace(row)
     if (!Object.hasOwn(row.values, column)) {
       const received = Object.keys(row.values).join(', ')
-      throw new PrudentError('E_DATA', `${place}: no column "${column}"; there is ${received}`, { argument: 'column', received: column })
+      throw new PrudentError('E_DATA', `${place}: no column "${column}"; there is ${received}`, {
+        argument: 'column',
+        received: column,
+      })
     }
     if (value === null || value === undefined) countDropped(report, 'null', place)
     else if (typeof value !== 'string') {
-      throw new PrudentError('E_DATA', `${place}: ${column}: expected text, received ${kindOf(value)}`, { received: kindOf(value) })
+      throw new PrudentError('E_DATA', `${place}: ${column}: expected text, received ${kindOf(value)}`, {
+        received: kindOf(value),
+      })
     } else if (value.trim() === '') countDropped(report, 'empty', place)
     else texts.push(value)
   }

@@ -44,14 +44,21 @@ export interface TokenizerFiles {
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const backend = await readJsonFile(join(folder, 'tokenizer.json'))
   if (backend === null) {
-    throw new PrudentError('E_NOT_FOUND', `${folder}: no tokenizer.json; save the tokenizer in its fast form (save_pretrained)`)
+    throw new PrudentError(
+      'E_NOT_FOUND',
+      `${folder}: no tokenizer.json; save the tokenizer in its fast form (save_pretrained)`,
+    )
   }
-  if (!isObject(backend.model)) throw new PrudentError('E_CORRUPT_FILE', `${join(folder, 'tokenizer.json')}: no "model" object`)
+  if (!isObject(backend.model))
+    throw new PrudentError('E_CORRUPT_FILE', `${join(folder, 'tokenizer.json')}: no "model" object`)
   const config = (await readJsonFile(join(folder, 'tokenizer_config.json'))) ?? {}
   const modelConfig = (await readJsonFile(join(folder, 'config.json'))) ?? {}
   const specialTokensMap = (await readJsonFile(join(folder, 'special_tokens_map.json'))) ?? {}
   if (config.split_special_tokens === true) {
-    throw new PrudentError('E_UNSUPPORTED', `${join(folder, 'tokenizer_config.json')}: split_special_tokens is not supported`)
+    throw new PrudentError(
+      'E_UNSUPPORTED',
+      `${join(folder, 'tokenizer_config.json')}: split_special_tokens is not supported`,
+    )
   }
   const rebuilt = rebuildBackend(backend, tokenizerClass(backend, config, modelConfig), config)
   const declared = declaredTokens(config, backend)
@@ -99,7 +106,8 @@ export function isObject(value: unknown): value is JsonObject {
 
 function tokenizerClass(backend: JsonObject, config: JsonObject, modelConfig: JsonObject): string {
   const ofModel: Record<string, string> = { gpt2: 'GPT2Tokenizer', gemma: 'GemmaTokenizer' }
-  const declared = config.tokenizer_class ?? modelConfig.tokenizer_class ?? ofModel[String(modelConfig.model_type)] ?? ''
+  const declared =
+    config.tokenizer_class ?? modelConfig.tokenizer_class ?? ofModel[String(modelConfig.model_type)] ?? ''
   const name = String(declared).replace(/Fast$/, '')
   // Llama 3 repositories that name the Llama 2 class hold a byte-level tokenizer: the class is ignored there.
   return name === 'LlamaTokenizer' && hasByteLevel(backend) ? 'TokenizersBackend' : name
@@ -123,7 +131,10 @@ function rebuildBackend(
   const parts = rules(config)
   const bare = { type: 'BPE', vocab: model.vocab, merges: model.merges ?? [], dropout: null, ignore_merges: false }
   const neutral = { unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null }
-  return { backend: { ...base, ...parts.pipeline, model: { ...bare, ...neutral, ...parts.model } }, defaults: parts.defaults }
+  return {
+    backend: { ...base, ...parts.pipeline, model: { ...bare, ...neutral, ...parts.model } },
+    defaults: parts.defaults,
+  }
 }
 
 type Rules = (config: JsonObject) => {
@@ -203,7 +214,9 @@ function addedToken(entry: JsonObject): AddedTokenEntry {
 }
 
 function sameToken(known: AddedTokenEntry | undefined, token: AddedTokenEntry): boolean {
-  return known !== undefined && (Object.keys(token) as (keyof AddedTokenEntry)[]).every((key) => known[key] === token[key])
+  return (
+    known !== undefined && (Object.keys(token) as (keyof AddedTokenEntry)[]).every((key) => known[key] === token[key])
+  )
 }
 
 function tokenContent(value: unknown): string | null {

@@ -1,4 +1,4 @@
-import type { Encoding, Tokenizer as Backend } from 'tokenizers'
+import type { Tokenizer as Backend, Encoding } from 'tokenizers'
 import { PrudentError } from '../errors.js'
 import { type ChatTemplate, loadChatTemplate } from './chat-template.js'
 import { type JsonObject, readTokenizerFiles, type SpecialTokenName } from './tokenizer-files.js'
@@ -61,7 +61,12 @@ export class Tokenizer {
     if (added.length > 0) backend.addAddedTokens(added)
     const cleanUpSpaces = cleansUpSpaces(files.config, files.backend)
     const { specialTokens } = files
-    return new Tokenizer(folder, backend, { specialTokens, chatTemplate, cleanUpSpaces, ...(await addedAround(backend)) })
+    return new Tokenizer(folder, backend, {
+      specialTokens,
+      chatTemplate,
+      cleanUpSpaces,
+      ...(await addedAround(backend)),
+    })
   }
 
   get bosToken(): string | null {
@@ -109,7 +114,9 @@ export class Tokenizer {
     const addSpecialTokens = options.addSpecialTokens ?? true
     const rows: Int32Array[] = []
     for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
-      const encodings: Encoding[] = await this.#backend.encodeBatch(texts.slice(start, start + ENCODE_CHUNK), { addSpecialTokens })
+      const encodings: Encoding[] = await this.#backend.encodeBatch(texts.slice(start, start + ENCODE_CHUNK), {
+        addSpecialTokens,
+      })
       for (const encoding of encodings) {
         const ids = Int32Array.from(encoding.getIds())
         rows.push(options.maxLength === undefined ? ids : this.truncate(ids, options.maxLength, options))
@@ -127,7 +134,9 @@ export class Tokenizer {
     const room = maxLength - prefix - suffix
     if (room < 0) {
       const expected = `at least ${prefix + suffix}, the number of special tokens that the tokenizer adds`
-      throw new PrudentError('E_RANGE', `maxLength: expected ${expected}, received ${maxLength}`, { argument: 'maxLength' })
+      throw new PrudentError('E_RANGE', `maxLength: expected ${expected}, received ${maxLength}`, {
+        argument: 'maxLength',
+      })
     }
     const end = ids.length - suffix
     const start = (options.truncate ?? 'left') === 'left' ? end - room : prefix
@@ -139,7 +148,10 @@ export class Tokenizer {
     return text as string
   }
 
-  async decodeBatch(rows: readonly ArrayLike<number>[], options: { skipSpecialTokens?: boolean } = {}): Promise<string[]> {
+  async decodeBatch(
+    rows: readonly ArrayLike<number>[],
+    options: { skipSpecialTokens?: boolean } = {},
+  ): Promise<string[]> {
     const lists = rows.map((row) => Array.from(row))
     const texts = await this.#backend.decodeBatch(lists, options.skipSpecialTokens ?? false)
     return this.#cleanUpSpaces ? texts.map(cleanUpSpaces) : texts

@@ -1,7 +1,13 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, freemem, release, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { cacheFolder, type LibtorchStamp, loadAddon, loadedLibtorchFolder, readLibtorchStamp } from '../../addon/load.js'
+import {
+  cacheFolder,
+  type LibtorchStamp,
+  loadAddon,
+  loadedLibtorchFolder,
+  readLibtorchStamp,
+} from '../../addon/load.js'
 import type { SystemInfo } from '../../addon/native.js'
 import { hubCacheFolder } from '../../data/hub.js'
 
@@ -26,7 +32,8 @@ export interface Diagnosis {
 }
 
 /** Variables that change what prudent or libtorch does. Tokens are never among them. */
-const VARIABLES = /^(PRUDENT_|OMP_|MKL_|HF_(HOME|HUB_|ENDPOINT)|XDG_CACHE_HOME$|CUDA_VISIBLE_DEVICES$|TOKENIZERS_|NO_COLOR$|NODE_OPTIONS$)/
+const VARIABLES =
+  /^(PRUDENT_|OMP_|MKL_|HF_(HOME|HUB_|ENDPOINT)|XDG_CACHE_HOME$|CUDA_VISIBLE_DEVICES$|TOKENIZERS_|NO_COLOR$|NODE_OPTIONS$)/
 
 export async function diagnose(): Promise<Diagnosis> {
   const problems: string[] = []
@@ -46,7 +53,11 @@ export async function diagnose(): Promise<Diagnosis> {
     cuda: info?.cuda ?? null,
     distributed: info?.distributed ?? null,
     caches: [describeCache('prudent', cacheFolder()), describeCache('hub', hubCacheFolder())],
-    environment: Object.fromEntries(Object.entries(process.env).flatMap(([name, value]) => (VARIABLES.test(name) && !name.endsWith('TOKEN') && value ? [[name, value]] : []))),
+    environment: Object.fromEntries(
+      Object.entries(process.env).flatMap(([name, value]) =>
+        VARIABLES.test(name) && !name.endsWith('TOKEN') && value ? [[name, value]] : [],
+      ),
+    ),
     problems,
     notes: notesOn(stamp, info, hasCuda),
   }
@@ -65,7 +76,9 @@ function attempt<T>(action: () => T, problems: string[]): T | null {
 function notesOn(stamp: LibtorchStamp | null, info: SystemInfo | null, hasCuda: boolean | null): string[] {
   const notes: string[] = []
   if (stamp && hasCuda && !stamp.cuda) {
-    notes.push('libtorch has CUDA but the addon was built without: no nvcc was found; install the CUDA toolkit and run `npm run build`')
+    notes.push(
+      'libtorch has CUDA but the addon was built without: no nvcc was found; install the CUDA toolkit and run `npm run build`',
+    )
   }
   if (info && !info.cpu.bf16) notes.push('this CPU does not multiply bfloat16 natively: `--dtype auto` takes float32')
   return notes
@@ -109,7 +122,10 @@ export function describeDiagnosis(found: Diagnosis): string {
   }
   if (distributed) rows.push(['distributed', `Gloo ${yesNo(distributed.gloo)}, NCCL ${yesNo(distributed.nccl)}`])
   for (const cache of found.caches) {
-    rows.push([`${cache.name} cache`, `${cache.folder}${cache.exists ? '' : ' (not there yet)'}${cache.writable ? '' : ' (cannot be written)'}`])
+    rows.push([
+      `${cache.name} cache`,
+      `${cache.folder}${cache.exists ? '' : ' (not there yet)'}${cache.writable ? '' : ' (cannot be written)'}`,
+    ])
   }
   for (const [name, value] of Object.entries(found.environment)) rows.push(['environment', `${name}=${value}`])
   for (const note of found.notes) rows.push(['note', note])

@@ -19,7 +19,8 @@ export async function runLogprobs(session: Session, options: RowOptions & DataFl
           const logprobs = Array.from(values.subarray(start, end))
           start = end
           const broken = logprobs.findIndex((value) => !Number.isFinite(value))
-          if (broken >= 0) throw new PrudentError('E_NON_FINITE', `${row.place}: token ${broken + 1} gave ${logprobs[broken]}`)
+          if (broken >= 0)
+            throw new PrudentError('E_NON_FINITE', `${row.place}: token ${broken + 1} gave ${logprobs[broken]}`)
           return { logprobs }
         })
       })

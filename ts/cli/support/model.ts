@@ -27,7 +27,10 @@ export async function withOpenModel<Result>(
   session.signal.addEventListener('abort', cancel, { once: true })
   try {
     session.signal.throwIfAborted()
-    const { folder } = await resolveModel({ path: options.model, revision: options.revision }, { signal: session.signal })
+    const { folder } = await resolveModel(
+      { path: options.model, revision: options.revision },
+      { signal: session.signal },
+    )
     const dtype = options.dtype === 'auto' ? autoDtype(addon) : options.dtype
     const device = options.device === 'cuda' ? 'cuda:0' : options.device
     const native = await addon.loadModel(folder, { task, dtype, device }, { token })
@@ -53,7 +56,10 @@ export interface RowOptions extends ModelOptions {
 
 /** Rows to token ids for a model, of which `reserved` positions stay free. */
 export function tokeniserFor(model: OpenModel, options: RowOptions, reserved = 0): RowTokeniser {
-  const load = async () => Tokenizer.load(options.tokenizer === undefined ? model.folder : (await resolveModel({ path: options.tokenizer })).folder)
+  const load = async () =>
+    Tokenizer.load(
+      options.tokenizer === undefined ? model.folder : (await resolveModel({ path: options.tokenizer })).folder,
+    )
   const { vocabSize, maxPositions } = model.info
   return new RowTokeniser(load, { vocabSize, maxTokens: maxPositions - reserved, truncate: options.truncate })
 }

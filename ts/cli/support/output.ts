@@ -23,7 +23,9 @@ export async function openOutput(path: string, options: { overwrite?: boolean } 
   // Devices and pipes (/dev/null, /dev/stdout, a FIFO) are written to, never replaced.
   if (existing !== null && !existing.isFile()) return directOutput(await openFor(path, 'w'), path)
   if (existing !== null && !options.overwrite) {
-    throw new PrudentError('E_EXISTS', `${path}: exists already; pass --overwrite to replace it`, { argument: '--output' })
+    throw new PrudentError('E_EXISTS', `${path}: exists already; pass --overwrite to replace it`, {
+      argument: '--output',
+    })
   }
   return besideOutput(path)
 }
@@ -100,7 +102,10 @@ async function openFor(path: string, flags: string): Promise<FileHandle> {
 }
 
 function fail(path: string, cause: unknown): never {
-  throw new PrudentError('E_IO', `${path}: cannot be written: ${(cause as Error).message}`, { argument: '--output', cause })
+  throw new PrudentError('E_IO', `${path}: cannot be written: ${(cause as Error).message}`, {
+    argument: '--output',
+    cause,
+  })
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

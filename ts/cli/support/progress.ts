@@ -16,8 +16,14 @@ export function startProgress(label: string, total?: number): Progress {
 }
 
 function bar(label: string, total: number | undefined): Progress {
-  const format = total === undefined ? `${label} {value} rows, {duration_formatted}` : `${label} {bar} {value}/{total}, {eta_formatted} left`
-  const single = new SingleBar({ format, stream: process.stderr, hideCursor: true, clearOnComplete: false }, Presets.shades_classic)
+  const format =
+    total === undefined
+      ? `${label} {value} rows, {duration_formatted}`
+      : `${label} {bar} {value}/{total}, {eta_formatted} left`
+  const single = new SingleBar(
+    { format, stream: process.stderr, hideCursor: true, clearOnComplete: false },
+    Presets.shades_classic,
+  )
   single.start(total ?? 0, 0)
   let running = true
   return {

@@ -1,4 +1,3 @@
-import { PrudentError } from '../../errors.js'
 import type { Message } from '../../data/chat-template.js'
 import { type Conversation, parseMessages, renderConversation } from '../../data/conversation.js'
 import { inputName } from '../../data/json-lines.js'
@@ -6,6 +5,7 @@ import { conversationOf } from '../../data/retokenise.js'
 import { kindOf } from '../../data/rows.js'
 import type { Tokenizer } from '../../data/tokenizer.js'
 import { isObject, type JsonObject } from '../../data/tokenizer-files.js'
+import { PrudentError } from '../../errors.js'
 
 export type InputForm = 'prompt and response' | 'messages' | 'text' | 'input_ids'
 
@@ -47,7 +47,9 @@ function parseForm(value: JsonObject, form: InputForm, place: string): RowInput 
     if (messages.length === 0) throw rowError(`${place}: messages`, 'at least one message', 'none')
     return { form, messages, place }
   }
-  const prompt = Array.isArray(value.prompt) ? parseMessages(value.prompt, `${place}: prompt`) : parseText(value, 'prompt', place)
+  const prompt = Array.isArray(value.prompt)
+    ? parseMessages(value.prompt, `${place}: prompt`)
+    : parseText(value, 'prompt', place)
   return { form, prompt, response: parseText(value, 'response', place), place }
 }
 
@@ -113,7 +115,8 @@ export class RowTokeniser {
     const { vocabSize } = this.#limits
     if (ids.length === 0) throw rowError(place, 'a text of at least one token', 'none')
     const wrong = ids.find((id) => id >= vocabSize)
-    if (wrong !== undefined) throw rowError(place, `token ids below the model's vocabulary size ${vocabSize}`, String(wrong))
+    if (wrong !== undefined)
+      throw rowError(place, `token ids below the model's vocabulary size ${vocabSize}`, String(wrong))
   }
 
   #fit(ids: Int32Array, row: RowInput, tokenizer: Tokenizer | null): Int32Array {

@@ -79,6 +79,9 @@ async function* windows(flow: RowFlow, signal: AbortSignal): AsyncGenerator<RowI
 function sizeOf(row: RowInput): number {
   if (row.form === 'input_ids') return row.ids.length * 4
   if (row.form === 'text') return row.text.length
-  const messages = row.form === 'messages' ? row.messages : [{ content: row.response }, ...(Array.isArray(row.prompt) ? row.prompt : [{ content: row.prompt }])]
+  const messages =
+    row.form === 'messages'
+      ? row.messages
+      : [{ content: row.response }, ...(Array.isArray(row.prompt) ? row.prompt : [{ content: row.prompt }])]
   return messages.reduce((sum, message) => sum + message.content.length, 0)
 }

@@ -28,7 +28,9 @@ function describeScores(scores: Float32Array, row: RowInput): { scores: number[]
   const values = Array.from(scores)
   const broken = values.findIndex((value) => !Number.isFinite(value))
   if (broken >= 0) {
-    throw new PrudentError('E_NON_FINITE', `${row.place}: head ${broken} gave ${values[broken]}`, { received: String(values[broken]) })
+    throw new PrudentError('E_NON_FINITE', `${row.place}: head ${broken} gave ${values[broken]}`, {
+      received: String(values[broken]),
+    })
   }
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
