@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
-import { metricSeries, trainingReport } from '../../ts/report/training-report.js'
-import { escapeHtml, html, table } from '../../ts/report/markup.js'
 import { significant } from '../../ts/report/format.js'
+import { escapeHtml, html, table } from '../../ts/report/markup.js'
 import { studyReport } from '../../ts/report/study-report.js'
+import { metricSeries, trainingReport } from '../../ts/report/training-report.js'
 import { summarySchema } from '../../ts/study/summary.js'
 import { summaryFixture } from './summary-fixture.js'
 
@@ -10,7 +10,8 @@ describe('study report', () => {
   it('renders every section of a valid summary as one page without script or network', async () => {
     const summary = summarySchema.parse(summaryFixture())
     const text = await studyReport(summary)
-    for (const id of ['comparison', 'verdicts', 'gate', 'ppo', 'heads', 'models', 'run']) expect(text).toContain(`id="${id}"`)
+    for (const id of ['comparison', 'verdicts', 'gate', 'ppo', 'heads', 'models', 'run'])
+      expect(text).toContain(`id="${id}"`)
     for (const label of ['Figure 1:', 'Figure 6:', 'Figure 7', 'Figure 8:', 'Figure 9:', 'Figure 10:', 'Figure 11:']) {
       expect(text).toContain(label)
     }
@@ -44,7 +45,15 @@ describe('training report', () => {
       { step: 1, loss: 2, once: 1, note: 'x' },
       { step: 2, loss: 1, bad: Number.NaN },
     ]
-    expect(metricSeries(lines)).toEqual([{ name: 'loss', points: [{ step: 1, value: 2 }, { step: 2, value: 1 }] }])
+    expect(metricSeries(lines)).toEqual([
+      {
+        name: 'loss',
+        points: [
+          { step: 1, value: 2 },
+          { step: 2, value: 1 },
+        ],
+      },
+    ])
     const text = await trainingReport('a run', lines, 'seed: 1')
     expect(text.match(/<svg/g)).toHaveLength(1)
     expect(text).toContain('seed: 1')
@@ -58,6 +67,13 @@ describe('markup', () => {
     expect(table([{ title: '<', cell: (x: number) => x }], [1]).text).toContain('<th>&lt;</th>')
   })
   it('prints significant digits', () => {
-    expect([0, 0.0123456, 1.5, 123.4, 1234567, 0.00001].map((x) => significant(x))).toEqual(['0', '0.0123', '1.50', '123', '1.23e+6', '1.00e-5'])
+    expect([0, 0.0123456, 1.5, 123.4, 1234567, 0.00001].map((x) => significant(x))).toEqual([
+      '0',
+      '0.0123',
+      '1.50',
+      '123',
+      '1.23e+6',
+      '1.00e-5',
+    ])
   })
 })

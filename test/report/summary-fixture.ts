@@ -33,12 +33,31 @@ function arm(method: ArmSummary['method'], center: ArmSummary['center'], spread:
 }
 
 export function summaryFixture(): Summary {
-  const arms = [arm('vanilla', null, 0.6), arm('sigma', 'none', 0.3), arm('sigma', 'reference', 0.2), arm('shuffled', 'none', 0.5)]
+  const arms = [
+    arm('vanilla', null, 0.6),
+    arm('sigma', 'none', 0.3),
+    arm('sigma', 'reference', 0.2),
+    arm('shuffled', 'none', 0.5),
+  ]
   const interval = { estimate: 0.5, low: 0.3, high: 0.9 }
   const test = { statistic: 2.1, p: 0.03 }
-  const check = { name: 'σ heterogeneous', value: 0.5, rule: '>=' as const, threshold: 0.4, passed: true, meaning: 'CV of centred σ.' }
+  const check = {
+    name: 'σ heterogeneous',
+    value: 0.5,
+    rule: '>=' as const,
+    threshold: 0.4,
+    passed: true,
+    meaning: 'CV of centred σ.',
+  }
   const loss = [0, 1, 2, 3].map((step) => ({ step: step * 10, loss: 3 / (step + 1) }))
-  const languageModel = { steps: 30, tokens: 12_345, parameters: 81_920, perplexity: 21.5, bigramPerplexity: 34.2, loss }
+  const languageModel = {
+    steps: 30,
+    tokens: 12_345,
+    parameters: 81_920,
+    perplexity: 21.5,
+    bigramPerplexity: 34.2,
+    loss,
+  }
   const reward = { steps: 30, stoppedEarly: true, heldOutAccuracy: 0.71, truthAccuracy: 0.74, bayesCeiling: 0.75, loss }
   return {
     version: 1,
@@ -46,12 +65,20 @@ export function summaryFixture(): Summary {
     seed: 1,
     layout: { ensembles: 4, heads: 10, trials: 1, description: 'Four disjoint ensembles.' },
     headline: { outcome: 'inconclusive', sentence: 'The interval of the variance ratio holds 1 & more <b>.' },
-    data: [{ name: 'preferences', file: 'preferences.parquet', rows: 100, used: 97, dropped: { empty: 2, identical: 1 } }],
+    data: [
+      { name: 'preferences', file: 'preferences.parquet', rows: 100, used: 97, dropped: { empty: 2, identical: 1 } },
+    ],
     languageModels: { scorer: languageModel, policy: languageModel },
     rewardModel: reward,
     judgeModel: { ...reward, correlationWithTruth: 0.8 },
     ensembles: [
-      { recipe: 'paper', ensemble: 0, steps: 100, finalLossPerHead: wave(10, 0.5, 0.02), heldOutAccuracyPerHead: wave(10, 0.7, 0.02) },
+      {
+        recipe: 'paper',
+        ensemble: 0,
+        steps: 100,
+        finalLossPerHead: wave(10, 0.5, 0.02),
+        heldOutAccuracyPerHead: wave(10, 0.7, 0.02),
+      },
     ],
     preconditions: [check, { ...check, name: 'language model', rule: '<=', passed: false }],
     gate: [check],
@@ -94,7 +121,13 @@ export function summaryFixture(): Summary {
       judged: (['truth', 'model'] as const).map((judge) => ({
         judge,
         reference: { means: wave(12, 0.2, 0.01), mean: 0.2, variance: 0.0001 },
-        arms: arms.map((a, i) => ({ arm: a.id, means: wave(12, 0.3, 0.2 / (i + 1)), mean: 0.3, variance: 0.02, riskBelowReference: 0.25 })),
+        arms: arms.map((a, i) => ({
+          arm: a.id,
+          means: wave(12, 0.3, 0.2 / (i + 1)),
+          mean: 0.3,
+          variance: 0.02,
+          riskBelowReference: 0.25,
+        })),
       })),
       accuracies: ['chat', 'chat-hard', 'safety', 'reasoning'].map((section) => ({
         recipe: 'paper' as const,
@@ -131,7 +164,15 @@ export function summaryFixture(): Summary {
     },
     policies: [],
     config: { study: { seed: 1 } },
-    environment: { prudent: '0.1.0', node: 'v20', libtorch: '2.13.0', cpu: 'a CPU', cores: 2, lanes: 2, threadsPerLane: 1 },
+    environment: {
+      prudent: '0.1.0',
+      node: 'v20',
+      libtorch: '2.13.0',
+      cpu: 'a CPU',
+      cores: 2,
+      lanes: 2,
+      threadsPerLane: 1,
+    },
     timings: [{ stage: 'policies', seconds: 130, units: 120 }],
     peakMemoryBytes: 2 ** 31,
   }

@@ -12,6 +12,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
+  report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }
 

@@ -15,7 +15,11 @@ export const RECIPE_NAMES: Record<Recipe, string> = {
   'paper-keep-first': 'paper’s heads (first kept)',
   anchored: 'anchored bootstrap heads',
 }
-export const CENTER_NAMES: Record<Center, string> = { none: 'raw σ', reference: 'σ centred on reference', prompt: 'σ centred per prompt' }
+export const CENTER_NAMES: Record<Center, string> = {
+  none: 'raw σ',
+  reference: 'σ centred on reference',
+  prompt: 'σ centred per prompt',
+}
 
 export function methodName(method: Method, center: Center | null): string {
   return center === null ? METHOD_NAMES[method] : `${METHOD_NAMES[method]}, ${CENTER_NAMES[center]}`
@@ -32,7 +36,12 @@ export function armLabels(arms: readonly ArmSummary[]): Map<string, ArmLabel> {
   return new Map(
     arms.map((arm) => [
       arm.id,
-      { id: arm.id, recipe: RECIPE_NAMES[arm.recipe], method: methodName(arm.method, arm.center), colour: COLOURS[arm.method] },
+      {
+        id: arm.id,
+        recipe: RECIPE_NAMES[arm.recipe],
+        method: methodName(arm.method, arm.center),
+        colour: COLOURS[arm.method],
+      },
     ]),
   )
 }

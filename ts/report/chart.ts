@@ -19,7 +19,15 @@ const CONFIG = {
   background: 'transparent',
   font: 'system-ui, sans-serif',
   view: { stroke: 'transparent' },
-  axis: { labelColor: INK, titleColor: INK, tickColor: INK, domainColor: INK, gridColor: INK, gridOpacity: 0.18, titleFontWeight: 500 },
+  axis: {
+    labelColor: INK,
+    titleColor: INK,
+    tickColor: INK,
+    domainColor: INK,
+    gridColor: INK,
+    gridOpacity: 0.18,
+    titleFontWeight: 500,
+  },
   legend: { labelColor: INK, titleColor: INK, orient: 'top', title: null, labelLimit: 0, columns: 3 },
   header: { labelColor: INK, titleColor: INK, labelFontSize: 12, labelFontWeight: 600 },
   title: { color: INK },
@@ -47,6 +55,12 @@ export async function chart(label: string, spec: TopLevelSpec): Promise<Markup> 
 }
 
 function silent() {
-  const logger = { level: () => logger, warn: () => logger, info: () => logger, debug: () => logger, error: () => logger }
+  const logger = {
+    level: () => logger,
+    warn: () => logger,
+    info: () => logger,
+    debug: () => logger,
+    error: () => logger,
+  }
   return logger as never
 }

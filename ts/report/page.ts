@@ -1,6 +1,5 @@
 /** A self-contained HTML page: no script, no network. */
-import { type Fragment, html, type Markup } from './markup.js'
-import { Markup as Raw } from './markup.js'
+import { type Fragment, html, type Markup, Markup as Raw } from './markup.js'
 import { STYLE } from './style.js'
 
 export function page(title: string, body: Fragment): string {

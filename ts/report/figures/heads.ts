@@ -21,11 +21,18 @@ export function oneResponseFigure(summary: Summary): Promise<Markup> {
 
 function bins(histogram: Histogram) {
   const total = histogram.counts.reduce((a, b) => a + b, 0) || 1
-  return histogram.counts.map((count, i) => ({ start: histogram.edges[i], end: histogram.edges[i + 1], share: count / total }))
+  return histogram.counts.map((count, i) => ({
+    start: histogram.edges[i],
+    end: histogram.edges[i + 1],
+    share: count / total,
+  }))
 }
 
 /** Figure 6: variance over heads (ddof 1) of accepted responses (top row) and of accepted - rejected (bottom row), by section. */
-export async function variancesFigure(summary: Summary, recipe: Summary['figures']['variances'][number]['recipe']): Promise<Markup> {
+export async function variancesFigure(
+  summary: Summary,
+  recipe: Summary['figures']['variances'][number]['recipe'],
+): Promise<Markup> {
   const rows = summary.figures.variances.filter((v) => v.recipe === recipe)
   const values = rows.flatMap(({ section, accepted, difference }) => [
     ...bins(accepted).map((bin) => ({ section, row: 'accepted', ...bin })),
@@ -52,7 +59,10 @@ export async function variancesFigure(summary: Summary, recipe: Summary['figures
 }
 
 /** Figure 9: accuracy of each head and, in orange, of the fully fine-tuned single model, by section. */
-export function accuraciesFigure(summary: Summary, recipe: Summary['figures']['accuracies'][number]['recipe']): Promise<Markup> {
+export function accuraciesFigure(
+  summary: Summary,
+  recipe: Summary['figures']['accuracies'][number]['recipe'],
+): Promise<Markup> {
   const rows = summary.figures.accuracies.filter((a) => a.recipe === recipe)
   const values = rows.flatMap(({ section, heads, single }) => [
     ...heads.map((accuracy, head) => ({ section, model: String(head + 1), accuracy, kind: 'reward head' })),
@@ -69,7 +79,13 @@ export function accuraciesFigure(summary: Summary, recipe: Summary['figures']['a
       mark: { type: 'bar' },
       encoding: {
         x: { field: 'model', type: 'ordinal', sort: order, title: null, axis: { labelAngle: 0 } },
-        y: { field: 'accuracy', type: 'quantitative', title: 'accuracy', scale: { domain: [0, 1] }, axis: { format: '.0%' } },
+        y: {
+          field: 'accuracy',
+          type: 'quantitative',
+          title: 'accuracy',
+          scale: { domain: [0, 1] },
+          axis: { format: '.0%' },
+        },
         color: {
           field: 'kind',
           type: 'nominal',

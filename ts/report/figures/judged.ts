@@ -44,7 +44,12 @@ function densities(all: readonly Sample[]): { recipe: string; method: string; va
     const width = Math.max(1.06 * std * values.length ** -0.2, (high - low || 1) / 400)
     const raw = grid.map((x) => values.reduce((sum, v) => sum + Math.exp(-0.5 * ((x - v) / width) ** 2), 0))
     const peak = Math.max(...raw) || 1
-    return grid.map((value, i) => ({ recipe: first.recipe, method: first.method, value, density: (raw[i] ?? 0) / peak }))
+    return grid.map((value, i) => ({
+      recipe: first.recipe,
+      method: first.method,
+      value,
+      density: (raw[i] ?? 0) / peak,
+    }))
   })
 }
 
@@ -52,9 +57,19 @@ export function judgedFigure(summary: Summary, judged: Judged): Promise<Markup> 
   const values = samples(summary, judged)
   const color = { field: 'method', type: 'nominal' as const, scale: colourScale(summary, true) }
   const judge = judged.judge === 'truth' ? 'known true reward' : 'judge model’s score'
-  const x = { field: 'value', type: 'quantitative' as const, title: `mean ${judge} of a policy’s responses`, scale: { zero: false } }
+  const x = {
+    field: 'value',
+    type: 'quantitative' as const,
+    title: `mean ${judge} of a policy’s responses`,
+    scale: { zero: false },
+  }
   return chart(`Distribution of policy means under the ${judge}`, {
-    data: { values: [...densities(values).map((d) => ({ ...d, kind: 'density' })), ...values.map((v) => ({ ...v, kind: 'policy' }))] },
+    data: {
+      values: [
+        ...densities(values).map((d) => ({ ...d, kind: 'density' })),
+        ...values.map((v) => ({ ...v, kind: 'policy' })),
+      ],
+    },
     facet: { field: 'recipe', type: 'nominal', title: null },
     columns: 1,
     spec: {
@@ -64,7 +79,11 @@ export function judgedFigure(summary: Summary, judged: Judged): Promise<Markup> 
         {
           transform: [{ filter: "datum.kind === 'density'" }],
           mark: { type: 'area', opacity: 0.14, line: { strokeWidth: 2, opacity: 1 } as never },
-          encoding: { x, y: { field: 'density', type: 'quantitative', title: 'density (peak = 1)', stack: null }, color },
+          encoding: {
+            x,
+            y: { field: 'density', type: 'quantitative', title: 'density (peak = 1)', stack: null },
+            color,
+          },
         },
         {
           transform: [{ filter: "datum.kind === 'policy'" }],

@@ -23,7 +23,15 @@ function meanRows(summary: Summary): MeanRow[] {
   return summary.figures.judged.flatMap((judged) => {
     const judge = judged.judge === 'truth' ? 'true reward' : 'judge model'
     const { means, mean, variance } = judged.reference
-    const reference: MeanRow = { judge, method: 'reference policy', recipe: '', policies: means.length, mean, variance, risk: null }
+    const reference: MeanRow = {
+      judge,
+      method: 'reference policy',
+      recipe: '',
+      policies: means.length,
+      mean,
+      variance,
+      risk: null,
+    }
     const arms = judged.arms.map((arm): MeanRow => {
       const label = labels.get(arm.arm)
       return {

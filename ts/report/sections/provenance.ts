@@ -18,7 +18,14 @@ ${table(
     { title: 'file', cell: (d) => html`<code>${d.file}</code>` },
     { title: 'rows', numeric: true, cell: (d) => d.rows },
     { title: 'used', numeric: true, cell: (d) => d.used },
-    { title: 'left out', cell: (d) => Object.entries(d.dropped).filter(([, n]) => n > 0).map(([why, n]) => `${n} ${why}`).join(', ') || 'none' },
+    {
+      title: 'left out',
+      cell: (d) =>
+        Object.entries(d.dropped)
+          .filter(([, n]) => n > 0)
+          .map(([why, n]) => `${n} ${why}`)
+          .join(', ') || 'none',
+    },
   ],
   summary.data,
 )}

@@ -38,7 +38,12 @@ function accuracyTable(summary: Summary): Markup {
       { title: 'ensemble', cell: (e: Summary['ensembles'][number]) => `${RECIPE_NAMES[e.recipe]}, ${e.ensemble + 1}` },
       { title: 'steps', numeric: true, cell: (e) => e.steps },
       { title: 'held-out accuracy of the heads', numeric: true, cell: (e) => range(e.heldOutAccuracyPerHead) },
-      { title: 'final loss', numeric: true, cell: (e) => `${significant(Math.min(...e.finalLossPerHead))} – ${significant(Math.max(...e.finalLossPerHead))}` },
+      {
+        title: 'final loss',
+        numeric: true,
+        cell: (e) =>
+          `${significant(Math.min(...e.finalLossPerHead))} – ${significant(Math.max(...e.finalLossPerHead))}`,
+      },
     ],
     summary.ensembles,
   )

@@ -16,7 +16,10 @@ function checks(rows: readonly Check[]): Markup {
       { title: 'check', cell: (c: Check) => c.name },
       { title: 'value', numeric: true, cell: (c) => significant(c.value) },
       { title: 'rule', numeric: true, cell: (c) => `${c.rule === '>=' ? '≥' : '≤'} ${significant(c.threshold)}` },
-      { title: '', cell: (c) => (c.passed ? html`<span class="passed">passed</span>` : html`<span class="failed">failed</span>`) },
+      {
+        title: '',
+        cell: (c) => (c.passed ? html`<span class="passed">passed</span>` : html`<span class="failed">failed</span>`),
+      },
       { title: 'meaning', cell: (c) => c.meaning },
     ],
     rows,
@@ -50,13 +53,24 @@ export function verdicts(summary: Summary): Markup {
 ${table(
   [
     { title: 'comparison', cell: name },
-    { title: 'verdict', cell: (v: Verdict) => html`<span class="${v.outcome}"><span class="word">${v.outcome}</span></span>` },
+    {
+      title: 'verdict',
+      cell: (v: Verdict) => html`<span class="${v.outcome}"><span class="word">${v.outcome}</span></span>`,
+    },
     { title: 'variance ratio', numeric: true, cell: (v) => interval(v.varianceRatio) },
     { title: 'risk difference', numeric: true, cell: (v) => interval(v.riskDifference) },
     { title: 'mean difference', numeric: true, cell: (v) => interval(v.meanDifference) },
-    { title: 'KL difference', numeric: true, cell: (v) => `${interval(v.klDifference, (x) => percent(x))}${v.klDifference.matched ? '' : ' (not matched)'}` },
+    {
+      title: 'KL difference',
+      numeric: true,
+      cell: (v) => `${interval(v.klDifference, (x) => percent(x))}${v.klDifference.matched ? '' : ' (not matched)'}`,
+    },
     { title: 'Pitman–Morgan p', numeric: true, cell: (v) => significant(v.pitmanMorgan.p, 2) },
-    { title: 'Brown–Forsythe p (as in the paper)', numeric: true, cell: (v) => significant(v.asInPaper.brownForsythe.p, 2) },
+    {
+      title: 'Brown–Forsythe p (as in the paper)',
+      numeric: true,
+      cell: (v) => significant(v.asInPaper.brownForsythe.p, 2),
+    },
   ],
   list,
 )}
