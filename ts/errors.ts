@@ -2,7 +2,8 @@
 export const ERROR_CODES = {
   E_USAGE: 'The command line is wrong.',
   E_CONFIG: 'A configuration value is missing, unknown or out of range; the message names file, line and key.',
-  E_NOT_BUILT: 'The native addon or the TypeScript build is missing: run `npm start` (or `npm run build`) in the clone.',
+  E_NOT_BUILT:
+    'The native addon or the TypeScript build is missing: run `npm start` (or `npm run build`) in the clone.',
   E_TOOL: 'A tool that set-up needs is missing or too old; the message names the Debian package that has it.',
   E_BUILD: 'npm, CMake, the compiler or TypeScript failed during set-up; the message names the log.',
   E_LIBTORCH: 'libtorch was not found or differs from the version that the addon was built against.',
@@ -60,5 +61,9 @@ export class PrudentError extends Error {
 
 /** `argument: expected …, received …`, the one form of messages about arguments. */
 export function argumentError(code: ErrorCode, argument: string, expected: string, received: string): PrudentError {
-  return new PrudentError(code, `${argument}: expected ${expected}, received ${received}`, { argument, expected, received })
+  return new PrudentError(code, `${argument}: expected ${expected}, received ${received}`, {
+    argument,
+    expected,
+    received,
+  })
 }
