@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { device, dtype, modelReference, pathText, preferenceData, seed, textData } from '../../config/blocks.js'
+import { promptSettings } from '../../policy/prompts.js'
+import { ppoSettings } from '../../policy/settings.js'
+import { checkpointSettings, headsSettings, heldOutSettings, languageModelSettings, rewardSettings } from '../../training/settings.js'
+
+/** Configurations of `prudent train`. `task` may be left out; config.yaml of a run names it. */
+
+const common = {
+  saving: checkpointSettings,
+  dtype: dtype.default('auto'),
+  device: device.default('cpu'),
+  tokenizer: modelReference.optional().describe("Folder or hub id of the tokenizer; default: the model's own"),
+}
+
+/** A model of random weights. */
+const newModel = z.strictObject({
+  config: pathText.describe('config.json of the architecture'),
+  seed: seed.default(0).describe('Of the weights'),
+})
+
+export const languageModelRun = z.strictObject({
+  task: z.literal('language-model').default('language-model'),
+  model: z.union([modelReference, newModel]).describe('Where training starts: a model, or { config } for random weights (tokenizer needed)'),
+  data: textData,
+  heldOut: heldOutSettings,
+  training: languageModelSettings,
+  ...common,
+})
+export type LanguageModelRun = z.output<typeof languageModelRun>
+
+export const rewardRun = z.strictObject({
+  task: z.literal('reward').default('reward'),
+  model: modelReference.describe('Causal language model or sequence classifier; a missing head starts at N(0, 0.02^2)'),
+  headSeed: seed.default(0).describe('Of a new head'),
+  data: preferenceData,
+  heldOut: heldOutSettings,
+  training: rewardSettings,
+  ...common,
+})
+export type RewardRun = z.output<typeof rewardRun>
+
+export const ensembleRun = z.strictObject({
+  task: z.literal('ensemble').default('ensemble'),
+  model: modelReference.describe('Trained reward model; its base stays frozen'),
+  data: preferenceData,
+  heldOut: heldOutSettings,
+  training: headsSettings,
+  ...common,
+})
+export type EnsembleRun = z.output<typeof ensembleRun>
+
+export const policyRun = z.strictObject({
+  task: z.literal('policy').default('policy'),
+  model: modelReference.describe('Causal language model that becomes the policy'),
+  reference: modelReference.optional().describe('Frozen reference; default: the policy as it starts'),
+  valueHeadSeed: seed.default(0),
+  scorer: z.strictObject({
+    model: modelReference.describe('Reward model; one output a head'),
+    tokenizer: modelReference.optional(),
+    maxLength: z.int().min(2).default(1024).describe('Longer inputs are cut on the left'),
+    batchTokens: z.int().min(1).default(16384),
+    head: z.int().min(0).default(0).describe('The head that is the reward'),
+    ensemble: z.array(z.int().min(0)).min(1).optional().describe('Heads that sigma, mean and minimum are taken over; default all'),
+    referenceMean: z.array(z.number()).min(1).optional().describe('Mean score of each head over reference responses; measured when needed and absent'),
+  }),
+  prompts: promptSettings,
+  ppo: ppoSettings.prefault({}),
+  ...common,
+})
+export type PolicyRun = z.output<typeof policyRun>

@@ -1,0 +1,144 @@
+import { copyFile, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { loadAddon } from '../../addon/load.js'
+import type { LoadModelOptions, NativeModel } from '../../addon/native.js'
+import type { ModelReference } from '../../config/blocks.js'
+import { loadConfig } from '../../config/load.js'
+import { resolveModel } from '../../data/model-files.js'
+import { Tokenizer } from '../../data/tokenizer.js'
+import { PrudentError } from '../../errors.js'
+import type { Checkpoint } from '../../run/checkpoints.js'
+import type { PlainConfig } from '../../run/config-file.js'
+import { RunDirectory } from '../../run/run-directory.js'
+import { withSignal } from '../../training/native-call.js'
+import type { CheckpointSettings } from '../../training/settings.js'
+import { checkpointModel } from '../../training/step-loop.js'
+import type { StepMetrics, TrainingContext } from '../../training/types.js'
+import type { Session } from '../support/session.js'
+import type { TrainOptions } from '../train.js'
+
+/** What the body of a training command works with. */
+export interface Start<Config> {
+  config: Config
+  run: RunDirectory
+  checkpoint: Checkpoint | null
+  context: TrainingContext
+}
+
+/**
+ * Reads the configuration, opens the run directory and finds the checkpoint to go on from; prints what `body` returns as JSON.
+ * A run that is done is left alone.
+ */
+export async function startTraining<Schema extends z.ZodType>(
+  session: Session,
+  options: TrainOptions,
+  schema: Schema,
+  body: (start: Start<z.output<Schema>>) => Promise<Record<string, unknown>>,
+): Promise<void> {
+  const set = [...options.set, ...(options.device ? [`device=${options.device}`] : []), ...(options.dtype ? [`dtype=${options.dtype}`] : [])]
+  const config = await loadConfig(schema, options.config, { set })
+  const { saving } = config as { saving: CheckpointSettings }
+  const overwrite = options.overwrite ?? false
+  await using run = await RunDirectory.open(options.output, {
+    config: config as PlainConfig,
+    overwrite,
+    keep: saving.keep,
+    warn: (message) => session.note(`warning: ${message}`),
+  })
+  if (await run.isDone()) {
+    session.note(`${options.output}: done already; --overwrite trains again`)
+    process.stdout.write(`${JSON.stringify({ output: options.output, done: true })}\n`)
+    return
+  }
+  const checkpoint = await run.resume()
+  if (checkpoint !== null) session.note(`going on from step ${checkpoint.step}`)
+  const progress = stepProgress(session)
+  try {
+    const context = { run, saving, checkpoint, signal: session.signal, onStep: progress.step }
+    const summary = await body({ config, run, checkpoint, context })
+    progress.stop()
+    process.stdout.write(`${JSON.stringify({ output: options.output, ...summary })}\n`)
+  } finally {
+    progress.stop()
+  }
+}
+
+/** The bar starts with the first step: before it, data is read and models are loaded. */
+function stepProgress(session: Session) {
+  let bar: ReturnType<Session['progress']> | null = null
+  return {
+    step(metrics: StepMetrics, total: number) {
+      bar ??= session.progress('steps', total)
+      bar.update(metrics.step, total)
+    },
+    stop() {
+      bar?.stop()
+    },
+  }
+}
+
+/** A folder on this machine and its tokenizer. */
+export interface ResolvedModel {
+  folder: string
+  tokenizer: Tokenizer
+}
+
+/** The folder of a model, downloaded first if need be, and its tokenizer or the one given instead. */
+export async function resolveWithTokenizer(
+  session: Session,
+  reference: ModelReference,
+  tokenizer: ModelReference | undefined,
+): Promise<ResolvedModel> {
+  const { folder } = await resolveModel(reference, { signal: session.signal })
+  return { folder, tokenizer: await openTokenizer(session, tokenizer ?? { path: folder }) }
+}
+
+export async function openTokenizer(session: Session, reference: ModelReference): Promise<Tokenizer> {
+  return Tokenizer.load((await resolveModel(reference, { signal: session.signal })).folder)
+}
+
+/** Loads a model to train: from the checkpoint where there is one. */
+export async function openTrained(
+  session: Session,
+  folder: string,
+  checkpoint: Checkpoint | null,
+  options: LoadModelOptions,
+): Promise<NativeModel> {
+  return openModel(session, checkpoint === null ? folder : checkpointModel(checkpoint), options)
+}
+
+export async function openModel(session: Session, folder: string, options: LoadModelOptions): Promise<NativeModel> {
+  const device = options.device === 'cuda' ? 'cuda:0' : options.device
+  return withSignal(session.signal, (call) => loadAddon().loadModel(folder, { ...options, device }, call))
+}
+
+/** A model of random weights, from its config.json. */
+export async function createModel(file: string, options: LoadModelOptions): Promise<NativeModel> {
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw new PrudentError('E_NOT_FOUND', `${file}: no such config.json`, { argument: 'model.config', cause })
+  })
+  const device = options.device === 'cuda' ? 'cuda:0' : options.device
+  return loadAddon().createModel(text, { ...options, device })
+}
+
+const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'chat_template.jinja',
+  'generation_config.json',
+]
+
+/** Writes model/ with everything that transformers needs to load it: weights, config and tokenizer. */
+export async function saveResult(run: RunDirectory, model: NativeModel, tokenizerFolder: string): Promise<void> {
+  await run.saveModel(async (folder) => {
+    await model.save(folder)
+    for (const name of TOKENIZER_FILES) {
+      const source = join(tokenizerFolder, name)
+      const exists = (await stat(source).catch(() => null))?.isFile() ?? false
+      if (exists) await copyFile(source, join(folder, name))
+    }
+  })
+}
