@@ -23,5 +23,5 @@ if(PRUDENT_CUDA)
   target_include_directories(prudent_libtorch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
   target_link_libraries(prudent_libtorch INTERFACE
     ${PRUDENT_LIBTORCH}/lib/libtorch_cuda.so ${PRUDENT_LIBTORCH}/lib/libc10_cuda.so CUDA::cudart)
-  target_compile_definitions(prudent_libtorch INTERFACE PRUDENT_WITH_CUDA=1)
+  target_compile_definitions(prudent_libtorch INTERFACE PRUDENT_CUDA=1)
 endif()

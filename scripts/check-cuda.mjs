@@ -40,7 +40,7 @@ function tasks(nvcc, compiler, libtorch, cudaInclude) {
     source,
     command: compiler,
     object: join(out, `${relative(native, source)}.o`),
-    args: ['-c', '-std=c++20', '-O1', '-fPIC', '-fopenmp', '-Wall', '-Wextra', '-Wno-unused-parameter', '-DPRUDENT_WITH_CUDA=1', '-DC10_USING_CUSTOM_GENERATED_MACROS', `-I${native}`, ...torchIncludes, `-isystem${cudaInclude}`],
+    args: ['-c', '-std=c++20', '-O1', '-fPIC', '-fopenmp', '-Wall', '-Wextra', '-Wno-unused-parameter', '-DPRUDENT_CUDA=1', '-DC10_USING_CUSTOM_GENERATED_MACROS', `-I${native}`, ...torchIncludes, `-isystem${cudaInclude}`],
   }))
   return [...devices, ...hosts]
 }

@@ -66,8 +66,10 @@ class CmakeJs {
 
   arguments(command, extra) {
     const script = join(this.root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
-    const generator = this.tools.ninja ? [] : ['--prefer-make']
-    return [script, command, '--directory', this.root, '--out', this.out, '--cmake-path', this.tools.cmake, ...generator, ...extra]
+    // All tools by path: cmake-js would look for some of them by names of its own.
+    const { cmake, compiler, ninja } = this.tools
+    const tools = ['--cmake-path', cmake, '--cc', compiler, '--cxx', compiler, '--generator', ninja ? 'Ninja' : 'Unix Makefiles']
+    return [script, command, '--directory', this.root, '--out', this.out, ...tools, ...extra]
   }
 
   /** A cache left by a killed or different configuration is thrown away once. */
@@ -104,7 +106,6 @@ function definitions(libtorch, tools, doctest) {
   return {
     ...(nvcc ? { CMAKE_CUDA_COMPILER: nvcc } : {}),
     PRUDENT_LIBTORCH: libtorch.folder,
-    CMAKE_CXX_COMPILER: tools.compiler,
     ...(tools.ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache } : {}),
     PRUDENT_TESTS: doctest ? 'ON' : 'OFF',
     ...(doctest ? { DOCTEST_INCLUDE: doctest } : {}),
@@ -128,7 +129,7 @@ export async function buildNative(root, libtorch, { tests }) {
 
   const cmake = new CmakeJs(root, tools)
   const values = definitions(libtorch, tools, doctest ?? (stamp.tests ? findDoctest() : undefined))
-  const configured = { ...values, libtorch: libtorch.version, generator: tools.ninja ? 'ninja' : 'make' }
+  const configured = { ...values, libtorch: libtorch.version, compiler: tools.compiler, generator: tools.ninja ? 'ninja' : 'make' }
   // CMake settles what changed in its own files when it builds; only other definitions need a configuration by hand.
   if (JSON.stringify(stamp.configured) !== JSON.stringify(configured) || !existsSync(join(cmake.out, 'CMakeCache.txt'))) {
     say('configuring the native build')

@@ -58,12 +58,13 @@ export function findNpm() {
  *   python: string | undefined, identity: string }}
  */
 export function findBuildTools() {
-  const compiler = process.env.CXX ? findOnPath(process.env.CXX.split(' ')[0]) : findFirst(['c++', 'g++', 'clang++'])
+  const chosen = process.env.CXX
+  const compiler = findFirst(chosen ? [chosen, chosen.split(' ')[0]] : ['c++', 'g++', 'clang++'])
   const cmake = findOnPath('cmake')
   const ninja = findOnPath('ninja')
   const make = findFirst(['make', 'gmake'])
   const missing = []
-  if (!compiler) missing.push(`C++ compiler${process.env.CXX ? ` (CXX=${process.env.CXX})` : ''} (Debian package: g++)`)
+  if (!compiler) missing.push(`C++ compiler${chosen ? ` (CXX=${chosen})` : ''} (Debian package: g++)`)
   if (!cmake) missing.push('CMake (Debian package: cmake)')
   if (!ninja && !make) missing.push('make or ninja (Debian package: make, or ninja-build)')
   if (!findNpm()) missing.push('npm (Debian package: npm)')
