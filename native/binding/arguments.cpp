@@ -13,18 +13,30 @@ namespace {
 
 const char* array_name(napi_typedarray_type type) {
   switch (type) {
-    case napi_int8_array: return "Int8Array";
-    case napi_uint8_array: return "Uint8Array";
-    case napi_uint8_clamped_array: return "Uint8ClampedArray";
-    case napi_int16_array: return "Int16Array";
-    case napi_uint16_array: return "Uint16Array";
-    case napi_int32_array: return "Int32Array";
-    case napi_uint32_array: return "Uint32Array";
-    case napi_float32_array: return "Float32Array";
-    case napi_float64_array: return "Float64Array";
-    case napi_bigint64_array: return "BigInt64Array";
-    case napi_biguint64_array: return "BigUint64Array";
-    default: return "typed array";
+    case napi_int8_array:
+      return "Int8Array";
+    case napi_uint8_array:
+      return "Uint8Array";
+    case napi_uint8_clamped_array:
+      return "Uint8ClampedArray";
+    case napi_int16_array:
+      return "Int16Array";
+    case napi_uint16_array:
+      return "Uint16Array";
+    case napi_int32_array:
+      return "Int32Array";
+    case napi_uint32_array:
+      return "Uint32Array";
+    case napi_float32_array:
+      return "Float32Array";
+    case napi_float64_array:
+      return "Float64Array";
+    case napi_bigint64_array:
+      return "BigInt64Array";
+    case napi_biguint64_array:
+      return "BigUint64Array";
+    default:
+      return "typed array";
   }
 }
 
@@ -74,9 +86,8 @@ std::string describe(const Napi::Value& value) {
 }
 
 int64_t read_integer(const Napi::Value& value, const std::string& name, int64_t low, int64_t high) {
-  const std::string expected = high == kMaxInteger
-                                   ? "an integer >= " + std::to_string(low)
-                                   : "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]";
+  const std::string expected = high == kMaxInteger ? "an integer >= " + std::to_string(low)
+                                                   : "an integer in [" + std::to_string(low) + ", " + std::to_string(high) + "]";
   PRUDENT_CHECK(value.IsNumber(), "E_TYPE", name, expected, describe(value));
   const double number = value.As<Napi::Number>().DoubleValue();
   const bool inside = number >= static_cast<double>(low) && number <= static_cast<double>(high) && std::floor(number) == number;
@@ -107,18 +118,22 @@ training::TokenRows read_rows(const Napi::Value& value, const std::string& name)
 
 at::Tensor to_tensor(const std::vector<float>& values, at::IntArrayRef shape) {
   at::Tensor tensor = at::empty(shape, at::kFloat);
-  PRUDENT_CHECK(tensor.numel() == static_cast<int64_t>(values.size()), "E_SHAPE", "values", std::to_string(tensor.numel()) + " values",
-                std::to_string(values.size()));
+  PRUDENT_CHECK(tensor.numel() == static_cast<int64_t>(values.size()), "E_SHAPE", "values",
+                std::to_string(tensor.numel()) + " values", std::to_string(values.size()));
   if (!values.empty()) std::memcpy(tensor.data_ptr<float>(), values.data(), values.size() * sizeof(float));
   return tensor;
 }
 
 Napi::Value to_float32_array(Napi::Env env, const float* data, size_t size) { return copy_out(env, data, size); }
-Napi::Value to_float32_array(Napi::Env env, const std::vector<float>& values) { return copy_out(env, values.data(), values.size()); }
+Napi::Value to_float32_array(Napi::Env env, const std::vector<float>& values) {
+  return copy_out(env, values.data(), values.size());
+}
 Napi::Value to_float32_array(Napi::Env env, const at::Tensor& tensor) {
   return copy_out(env, tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
 }
-Napi::Value to_int32_array(Napi::Env env, const std::vector<int32_t>& values) { return copy_out(env, values.data(), values.size()); }
+Napi::Value to_int32_array(Napi::Env env, const std::vector<int32_t>& values) {
+  return copy_out(env, values.data(), values.size());
+}
 
 Napi::Value to_token_rows(Napi::Env env, const training::TokenRows& rows) {
   Napi::Object result = Napi::Object::New(env);

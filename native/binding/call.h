@@ -15,7 +15,8 @@ namespace prudent::binding {
 // compute(const Job&) -> R runs on a lane; convert(Napi::Env, R&) -> Napi::Value on the environment's thread. Neither may hold
 // JavaScript values. A void compute resolves to undefined and takes no convert.
 template <typename Compute, typename Convert_ = std::nullptr_t>
-Napi::Value submit(Napi::Env env, const CallTarget& target, const Napi::Value& call, Compute compute, Convert_ convert = nullptr) {
+Napi::Value submit(Napi::Env env, const CallTarget& target, const Napi::Value& call, Compute compute,
+                   Convert_ convert = nullptr) {
   using Result = std::invoke_result_t<Compute&, const Job&>;
   auto shared = std::make_shared<Compute>(std::move(compute));  // std::function copies, the inputs must not be
   Work work = [shared, convert = std::move(convert)](const Job& job) -> Convert {

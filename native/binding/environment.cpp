@@ -92,7 +92,7 @@ Napi::Value Environment::start(const CallTarget& target, const Napi::Value& call
   if (progress.IsFunction()) {
     report = [mailbox = mailbox_, id](int64_t done, int64_t total) { mailbox->send({.call = id, .done = done, .total = total}); };
   }
-  auto task = std::make_shared<Task>();
+  auto task = std::make_shared<QueuedJob>();
   task->token = token;
   task->run = [mailbox = mailbox_, id, job = Job(token, std::move(report)), work = std::move(work)]() mutable -> Deliver {
     auto message = std::make_shared<Message>(run(id, job, work));
@@ -155,7 +155,8 @@ void Environment::report(const Call& call, int64_t done, int64_t total) {
 }
 
 // The call leaves the table before anything of JavaScript runs: a settled promise may start or dispose of others.
-void Environment::finish(std::map<uint64_t, Call>::iterator found, const std::function<void(const Napi::Promise::Deferred&)>& settle) {
+void Environment::finish(std::map<uint64_t, Call>::iterator found,
+                         const std::function<void(const Napi::Promise::Deferred&)>& settle) {
   const Call call = std::move(found->second);
   calls_.erase(found);
   if (calls_.empty()) napi_unref_threadsafe_function(env_, wake_);

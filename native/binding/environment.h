@@ -82,7 +82,7 @@ class Environment {
     Napi::Promise::Deferred deferred;
     Napi::FunctionReference progress;
     CallTarget target;
-    std::shared_ptr<Task> task;
+    std::shared_ptr<QueuedJob> task;
   };
   static void deliver(napi_env env, napi_value, void* context, void*);
   static void tear_down(void* self);

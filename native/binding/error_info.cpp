@@ -33,7 +33,8 @@ ErrorInfo current_error() {
     return out_of_memory(first_line(error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
-    return speaks_of_memory(text) ? out_of_memory(first_line(text)) : ErrorInfo{"E_INTERNAL", "libtorch: " + first_line(text), "", "", ""};
+    return speaks_of_memory(text) ? out_of_memory(first_line(text))
+                                  : ErrorInfo{"E_INTERNAL", "libtorch: " + first_line(text), "", "", ""};
   } catch (const std::bad_alloc&) {
     return out_of_memory("an allocation failed");
   } catch (const std::exception& error) {

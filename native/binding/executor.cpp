@@ -31,7 +31,8 @@ ExecutorShape Executor::shape() const {
 
 void Executor::configure(ExecutorShape shape) {
   PRUDENT_CHECK(shape.lanes >= 1, "E_RANGE", "lanes", "an integer >= 1", std::to_string(shape.lanes));
-  PRUDENT_CHECK(shape.threads_per_lane >= 1, "E_RANGE", "threadsPerLane", "an integer >= 1", std::to_string(shape.threads_per_lane));
+  PRUDENT_CHECK(shape.threads_per_lane >= 1, "E_RANGE", "threadsPerLane", "an integer >= 1",
+                std::to_string(shape.threads_per_lane));
   PRUDENT_CHECK(static_cast<int64_t>(shape.lanes) * shape.threads_per_lane <= cores(), "E_RANGE", "lanes",
                 "lanes x threadsPerLane <= " + std::to_string(cores()) + " (cores)",
                 std::to_string(shape.lanes) + " x " + std::to_string(shape.threads_per_lane));
@@ -44,7 +45,7 @@ void Executor::configure(ExecutorShape shape) {
   wake_.notify_all();
 }
 
-void Executor::post(const std::shared_ptr<Strand>& strand, std::shared_ptr<Task> task) {
+void Executor::post(const std::shared_ptr<Strand>& strand, std::shared_ptr<QueuedJob> task) {
   const std::lock_guard lock(mutex_);
   PRUDENT_CHECK(strand->waiting_.size() < kMaxWaitingPerStrand, "E_BUSY", "call",
                 "at most " + std::to_string(kMaxWaitingPerStrand) + " waiting calls of one handle",
@@ -63,7 +64,7 @@ void Executor::post(const std::shared_ptr<Strand>& strand, std::shared_ptr<Task>
   wake_.notify_one();
 }
 
-bool Executor::withdraw(Strand& strand, const std::shared_ptr<Task>& task) {
+bool Executor::withdraw(Strand& strand, const std::shared_ptr<QueuedJob>& task) {
   const std::lock_guard lock(mutex_);
   const size_t removed = std::erase(strand.waiting_, task);
   waiting_ -= removed;
@@ -92,7 +93,7 @@ void Executor::run_lane(uint64_t generation, int threads) {
     std::shared_ptr<Strand> strand = std::move(ready_.front());
     ready_.pop_front();
     if (!strand->waiting_.empty()) {
-      std::shared_ptr<Task> task = std::move(strand->waiting_.front());
+      std::shared_ptr<QueuedJob> task = std::move(strand->waiting_.front());
       strand->waiting_.pop_front();
       --waiting_;
       ++running_;

@@ -17,7 +17,7 @@ namespace prudent::binding {
 // What a job hands back: called on the lane once the executor no longer counts the job as running.
 using Deliver = std::function<void()>;
 
-struct Task {
+struct QueuedJob {
   std::shared_ptr<CancelToken> token;
   std::function<Deliver()> run;  // must not throw
 };
@@ -39,7 +39,7 @@ class Strand {
   friend class Executor;
   std::shared_ptr<Executor> executor_;
   bool owns_executor_;
-  std::deque<std::shared_ptr<Task>> waiting_;
+  std::deque<std::shared_ptr<QueuedJob>> waiting_;
   bool active_ = false;  // on the ready list or on a lane
 };
 
@@ -63,9 +63,9 @@ class Executor : public std::enable_shared_from_this<Executor> {
   void configure(ExecutorShape shape);
 
   // E_BUSY when the strand or the executor has too many waiting jobs.
-  void post(const std::shared_ptr<Strand>& strand, std::shared_ptr<Task> task);
+  void post(const std::shared_ptr<Strand>& strand, std::shared_ptr<QueuedJob> task);
   // True when the task had not begun; it will never run then.
-  bool withdraw(Strand& strand, const std::shared_ptr<Task>& task);
+  bool withdraw(Strand& strand, const std::shared_ptr<QueuedJob>& task);
   // Lanes end as soon as they are idle.
   void retire();
 

@@ -4,7 +4,7 @@ namespace prudent::binding {
 
 FeatureCacheHandle::Methods FeatureCacheHandle::methods() {
   return {
-      method<&FeatureCacheHandle::info>("info"),
+      thrown_method<&FeatureCacheHandle::info>("info"),
       promised_method<&FeatureCacheHandle::to_array>("toArray"),
       promised_method<&FeatureCacheHandle::score>("score"),
       promised_method<&FeatureCacheHandle::save>("save"),
@@ -48,7 +48,8 @@ Napi::Value load_feature_cache(const Napi::CallbackInfo& info) {
     const std::string file = read_string(info[0], "file");
     return submit(
         info.Env(), free_target(), info[1],
-        [file](const Job&) { return std::make_shared<FeatureCacheState>(training::FeatureCache::load(file)); }, wrap_feature_cache);
+        [file](const Job&) { return std::make_shared<FeatureCacheState>(training::FeatureCache::load(file)); },
+        wrap_feature_cache);
   });
 }
 

@@ -18,7 +18,7 @@ std::vector<int64_t> read_row_keys(const Napi::Value& value, int64_t rows) {
                 std::to_string(keys.ElementLength()));
   std::vector<int64_t> result;
   for (int64_t row = 0; row < rows; ++row) {
-    const double key = keys[row];
+    const double key = keys.Data()[row];
     PRUDENT_CHECK(std::floor(key) == key && std::abs(key) <= static_cast<double>(kMaxInteger), "E_RANGE",
                   "options.rowKeys[" + std::to_string(row) + "]", "an integer", std::to_string(key));
     result.push_back(static_cast<int64_t>(key));
@@ -33,8 +33,8 @@ std::vector<int64_t> read_token_ids(const Napi::Value& value) {
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value entry = array.Get(i);
     const double id = entry.IsNumber() ? entry.As<Napi::Number>().DoubleValue() : -1;
-    PRUDENT_CHECK(id >= 0 && id <= 2147483647.0 && std::floor(id) == id, "E_RANGE", "options.eosTokenIds[" + std::to_string(i) + "]",
-                  "a token id", describe(entry));
+    PRUDENT_CHECK(id >= 0 && id <= 2147483647.0 && std::floor(id) == id, "E_RANGE",
+                  "options.eosTokenIds[" + std::to_string(i) + "]", "a token id", describe(entry));
     result.push_back(static_cast<int64_t>(id));
   }
   return result;

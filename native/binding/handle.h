@@ -25,7 +25,8 @@ class Handle : public Napi::ObjectWrap<Derived> {
 
   explicit Handle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Derived>(info) {
     auto* state = std::any_cast<std::shared_ptr<State>>(&Environment::of(info.Env()).handover);
-    if (state == nullptr) throw to_error(info.Env(), {"E_USAGE", std::string(Derived::kName) + " is made by the addon, not by new"});
+    if (state == nullptr)
+      throw to_error(info.Env(), {"E_USAGE", std::string(Derived::kName) + " is made by the addon, not by new"});
     state_ = std::move(*state);
     Environment::of(info.Env()).handover.reset();
     bytes_ = state_->bytes();
@@ -53,14 +54,14 @@ class Handle : public Napi::ObjectWrap<Derived> {
 
  protected:
   // A method that returns a Promise: what fails before the job is posted rejects it.
-  template <auto method>
+  template <auto member>
   static Napi::ClassPropertyDescriptor<Derived> promised_method(const char* name) {
-    constexpr auto guarded = &Handle::template call_promised<method>;
+    constexpr auto guarded = &Handle::template call_promised<member>;
     return Napi::ObjectWrap<Derived>::InstanceMethod(name, static_cast<Method>(guarded));
   }
-  template <auto method>
-  static Napi::ClassPropertyDescriptor<Derived> method(const char* name) {
-    constexpr auto guarded = &Handle::template call_thrown<method>;
+  template <auto member>
+  static Napi::ClassPropertyDescriptor<Derived> thrown_method(const char* name) {
+    constexpr auto guarded = &Handle::template call_thrown<member>;
     return Napi::ObjectWrap<Derived>::InstanceMethod(name, static_cast<Method>(guarded));
   }
 
@@ -91,13 +92,13 @@ class Handle : public Napi::ObjectWrap<Derived> {
   }
 
  private:
-  template <auto method>
+  template <auto member>
   Napi::Value call_promised(const Napi::CallbackInfo& info) {
-    return promised(info.Env(), [&] { return (static_cast<Derived*>(this)->*method)(info); });
+    return promised(info.Env(), [&] { return (static_cast<Derived*>(this)->*member)(info); });
   }
-  template <auto method>
+  template <auto member>
   Napi::Value call_thrown(const Napi::CallbackInfo& info) {
-    return thrown(info.Env(), [&] { return (static_cast<Derived*>(this)->*method)(info); });
+    return thrown(info.Env(), [&] { return (static_cast<Derived*>(this)->*member)(info); });
   }
   // A running call holds the state until it ends.
   void release(Napi::Env env) {

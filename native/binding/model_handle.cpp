@@ -9,7 +9,8 @@ namespace prudent::binding {
 
 using models::Task;
 
-ModelState::ModelState(std::shared_ptr<models::Model> given) : model(std::move(given)), strand(make_strand(model->device().is_cuda())) {
+ModelState::ModelState(std::shared_ptr<models::Model> given)
+    : model(std::move(given)), strand(make_strand(model->device().is_cuda())) {
   refresh_heads();
 }
 
@@ -62,7 +63,7 @@ Napi::Value tensor_result(Napi::Env env, at::Tensor& tensor) { return to_float32
 
 ModelHandle::Methods ModelHandle::methods() {
   return {
-      method<&ModelHandle::info>("info"),
+      thrown_method<&ModelHandle::info>("info"),
       promised_method<&ModelHandle::score>("score"),
       promised_method<&ModelHandle::logprobs>("logprobs"),
       promised_method<&ModelHandle::generate>("generate"),
@@ -190,7 +191,8 @@ Napi::Value ModelHandle::save(const Napi::CallbackInfo& info) {
   Options options(info[1], "options");
   const int64_t max_shard_bytes = options.integer("maxShardBytes", 5'000'000'000, 1);
   options.finish();
-  return submit(info, 2, [folder, max_shard_bytes](ModelState& state, const Job& job) { state.model->save(folder, max_shard_bytes, job); });
+  return submit(
+      info, 2, [folder, max_shard_bytes](ModelState& state, const Job& job) { state.model->save(folder, max_shard_bytes, job); });
 }
 
 Napi::Value load_model(const Napi::CallbackInfo& info) {
@@ -199,7 +201,8 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
     const models::LoadOptions options = read_load_options(info[1]);
     return submit(
         info.Env(), free_target(), info[2],
-        [folder, options](const Job& job) { return std::make_shared<ModelState>(models::Model::load(folder, options, job)); }, wrap_model);
+        [folder, options](const Job& job) { return std::make_shared<ModelState>(models::Model::load(folder, options, job)); },
+        wrap_model);
   });
 }
 
@@ -209,7 +212,8 @@ Napi::Value create_model(const Napi::CallbackInfo& info) {
     const models::LoadOptions options = read_load_options(info[1]);
     return submit(
         info.Env(), free_target(), info[2],
-        [config_json, options](const Job&) { return std::make_shared<ModelState>(models::Model::create(config_json, options)); }, wrap_model);
+        [config_json, options](const Job&) { return std::make_shared<ModelState>(models::Model::create(config_json, options)); },
+        wrap_model);
   });
 }
 

@@ -32,7 +32,8 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   Napi::Value over_rows(const Napi::CallbackInfo& info, RowFunction function);
 };
 
-// loadModel(folder, options, call?), createModel(configJson, options), exactKl(policy, reference, rows, promptLengths, options, call?)
+// loadModel(folder, options, call?), createModel(configJson, options), exactKl(policy, reference, rows, promptLengths, options,
+// call?)
 Napi::Value load_model(const Napi::CallbackInfo& info);
 Napi::Value create_model(const Napi::CallbackInfo& info);
 Napi::Value exact_kl(const Napi::CallbackInfo& info);

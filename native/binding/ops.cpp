@@ -94,7 +94,8 @@ Napi::Value ppo_loss(const Napi::CallbackInfo& info) {
   Options args(info[0], "");
   Grid grid(args);
   const at::Tensor logprobs = grid.matrix("logprobs"), values = grid.matrix("values"), old_logprobs = grid.matrix("oldLogprobs");
-  const at::Tensor old_values = grid.matrix("oldValues"), advantages = grid.matrix("advantages"), returns = grid.matrix("returns");
+  const at::Tensor old_values = grid.matrix("oldValues"), advantages = grid.matrix("advantages"),
+                   returns = grid.matrix("returns");
   const at::Tensor lengths = grid.response_lengths();
   kernels::PpoLossOptions options;
   options.clip_range = args.number("clipRange", options.clip_range, kPositive);
@@ -104,7 +105,9 @@ Napi::Value ppo_loss(const Napi::CallbackInfo& info) {
   args.finish();
   return submit(
       info.Env(), free_target(), info[1],
-      [=](const Job&) { return kernels::ppo_loss(logprobs, values, old_logprobs, old_values, advantages, returns, lengths, options); },
+      [=](const Job&) {
+        return kernels::ppo_loss(logprobs, values, old_logprobs, old_values, advantages, returns, lengths, options);
+      },
       [](Napi::Env env, const kernels::PpoLoss& result) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("loss", scalar(result.loss));

@@ -5,7 +5,8 @@ namespace prudent::binding {
 kernels::KlEstimator read_kl_estimator(Options& options, const char* key, std::optional<kernels::KlEstimator> fallback) {
   using kernels::KlEstimator;
   return options.choice<KlEstimator>(
-      key, fallback, {{"kl", KlEstimator::Kl}, {"abs", KlEstimator::Abs}, {"mse", KlEstimator::Mse}, {"full", KlEstimator::Full}});
+      key, fallback,
+      {{"kl", KlEstimator::Kl}, {"abs", KlEstimator::Abs}, {"mse", KlEstimator::Mse}, {"full", KlEstimator::Full}});
 }
 
 training::OptimizerOptions read_optimizer_options(Options& options) {
@@ -16,8 +17,8 @@ training::OptimizerOptions read_optimizer_options(Options& options) {
   result.beta2 = options.number("beta2", result.beta2, kBeta);
   result.eps = options.number("eps", result.eps, kPositive);
   result.weight_decay = options.number("weightDecay", result.weight_decay, kNotNegative);
-  result.decay_scope = options.choice<WeightDecayScope>("weightDecayScope", result.decay_scope,
-                                                        {{"matrices", WeightDecayScope::Matrices}, {"all", WeightDecayScope::All}});
+  result.decay_scope = options.choice<WeightDecayScope>(
+      "weightDecayScope", result.decay_scope, {{"matrices", WeightDecayScope::Matrices}, {"all", WeightDecayScope::All}});
   result.max_grad_norm = options.number("maxGradNorm", result.max_grad_norm, kNotNegative);
   return result;
 }

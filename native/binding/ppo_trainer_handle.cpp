@@ -73,7 +73,8 @@ Napi::Value create_ppo_trainer(const Napi::CallbackInfo& info) {
         info.Env(), {policy->strand, nullptr}, info[3],
         [policy, reference, options](const Job&) {
           const std::unique_lock lock(policy->weights);
-          return std::make_shared<State>(training::PpoTrainer(policy->model, reference->model, options), policy->strand, policy, reference);
+          return std::make_shared<State>(training::PpoTrainer(policy->model, reference->model, options), policy->strand, policy,
+                                         reference);
         },
         [](Napi::Env env, std::shared_ptr<State>& state) { return PpoTrainerHandle::wrap(env, std::move(state)); });
   });

@@ -26,7 +26,8 @@ class PpoTrainerHandle : public TrainerHandle<PpoTrainerHandle, training::PpoTra
   static constexpr napi_type_tag kTag = {0x93d1c6405ef84a7b, 0x8c2efb517d9046a3};
   using TrainerHandle::TrainerHandle;
   static Methods methods() {
-    return trainer_methods({promised_method<&PpoTrainerHandle::rollout>("rollout"), promised_method<&PpoTrainerHandle::step>("step")});
+    return trainer_methods(
+        {promised_method<&PpoTrainerHandle::rollout>("rollout"), promised_method<&PpoTrainerHandle::step>("step")});
   }
 
  private:

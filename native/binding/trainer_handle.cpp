@@ -24,7 +24,8 @@ Napi::Value create_model_trainer(const Napi::CallbackInfo& info) {
         info.Env(), target, info[2],
         [model, optimizer, batch_tokens](const Job&) {
           const std::unique_lock lock(model->weights);
-          return std::make_shared<TrainerState<Trainer>>(Trainer(model->model, optimizer, batch_tokens), model->strand, model, nullptr);
+          return std::make_shared<TrainerState<Trainer>>(Trainer(model->model, optimizer, batch_tokens), model->strand, model,
+                                                         nullptr);
         },
         [](Napi::Env env, std::shared_ptr<TrainerState<Trainer>>& state) { return HandleType::wrap(env, std::move(state)); });
   });

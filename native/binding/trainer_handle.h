@@ -86,7 +86,8 @@ class HeadsTrainerHandle : public TrainerHandle<HeadsTrainerHandle, training::He
   static constexpr napi_type_tag kTag = {0x4c86a1fe02d74b9d, 0xbe5713c9f8064da2};
   using TrainerHandle::TrainerHandle;
   static Methods methods() {
-    return trainer_methods({promised_method<&HeadsTrainerHandle::step>("step"), promised_method<&HeadsTrainerHandle::weights>("weights")});
+    return trainer_methods(
+        {promised_method<&HeadsTrainerHandle::step>("step"), promised_method<&HeadsTrainerHandle::weights>("weights")});
   }
 
  private:

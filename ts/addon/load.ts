@@ -42,7 +42,11 @@ export function readLibtorchStamp(): LibtorchStamp {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as LibtorchStamp
   } catch (cause) {
-    throw new PrudentError('E_NOT_BUILT', 'the native addon is not built: run `npm start` (or `npm run build`) in the clone', { cause })
+    throw new PrudentError(
+      'E_NOT_BUILT',
+      'the native addon is not built: run `npm start` (or `npm run build`) in the clone',
+      { cause },
+    )
   }
 }
 
@@ -56,15 +60,21 @@ function libtorchFolder(stamp: LibtorchStamp): string {
   const given = process.env.PRUDENT_LIBTORCH
   const cached = stamp.folder.split('/').find((part) => part.startsWith('libtorch-'))
   const caches = [cacheFolder(), join(packageRoot, '.cache')]
-  const candidates = given ? [given, join(given, 'torch')] : [stamp.folder, ...(cached ? caches.map((cache) => join(cache, cached, 'torch')) : [])]
+  const candidates = given
+    ? [given, join(given, 'torch')]
+    : [stamp.folder, ...(cached ? caches.map((cache) => join(cache, cached, 'torch')) : [])]
   const found = candidates.find((folder) => existsSync(join(folder, 'lib', 'libtorch_cpu.so')))
   if (found) return found
   const where = given ? `PRUDENT_LIBTORCH=${given}` : stamp.folder
-  throw new PrudentError('E_LIBTORCH', `libtorch: expected lib/libtorch_cpu.so of ${stamp.version}, received nothing in ${where}; run \`npm run build\``, {
-    argument: 'libtorch',
-    expected: stamp.version,
-    received: 'nothing',
-  })
+  throw new PrudentError(
+    'E_LIBTORCH',
+    `libtorch: expected lib/libtorch_cpu.so of ${stamp.version}, received nothing in ${where}; run \`npm run build\``,
+    {
+      argument: 'libtorch',
+      expected: stamp.version,
+      received: 'nothing',
+    },
+  )
 }
 
 function openLibtorch(loader: Loader, folder: string, cuda: boolean): void {
@@ -76,7 +86,10 @@ function openLibtorch(loader: Loader, folder: string, cuda: boolean): void {
       loader.open(join(folder, 'lib', name))
     } catch (cause) {
       const reason = cause instanceof Object && 'message' in cause ? String(cause.message) : String(cause)
-      throw new PrudentError('E_LIBTORCH', `libtorch: cannot open ${name} of ${folder}: ${reason}`, { argument: 'libtorch', cause })
+      throw new PrudentError('E_LIBTORCH', `libtorch: cannot open ${name} of ${folder}: ${reason}`, {
+        argument: 'libtorch',
+        cause,
+      })
     }
   }
 }
@@ -91,13 +104,20 @@ function checkVersion(loader: Loader, folder: string, stamp: LibtorchStamp): voi
 function requireAddon<T>(name: string): T {
   const file = join(addonFolder(), name)
   if (!existsSync(file)) {
-    throw new PrudentError('E_NOT_BUILT', `the native addon is not built (no ${name}): run \`npm start\` (or \`npm run build\`) in the clone`)
+    throw new PrudentError(
+      'E_NOT_BUILT',
+      `the native addon is not built (no ${name}): run \`npm start\` (or \`npm run build\`) in the clone`,
+    )
   }
   try {
     return require(file) as T
   } catch (cause) {
     const reason = cause instanceof Object && 'message' in cause ? String(cause.message) : String(cause)
-    throw new PrudentError('E_LIBTORCH', `${name} does not fit this libtorch or system: ${reason}; run \`npm run build\``, { argument: 'libtorch', cause })
+    throw new PrudentError(
+      'E_LIBTORCH',
+      `${name} does not fit this libtorch or system: ${reason}; run \`npm run build\``,
+      { argument: 'libtorch', cause },
+    )
   }
 }
 

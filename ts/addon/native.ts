@@ -139,7 +139,11 @@ export interface LanguageModelTrainerOptions extends AdamwOptions {
 }
 export interface NativeLanguageModelTrainer extends NativeTrainer {
   /** One optimiser step on next-token cross-entropy over all given rows. loss is nats per predicted token. */
-  step(rows: TokenRows, options: { lr: number }, call?: NativeCall): Promise<{ loss: number; gradNorm: number; tokens: number }>
+  step(
+    rows: TokenRows,
+    options: { lr: number },
+    call?: NativeCall,
+  ): Promise<{ loss: number; gradNorm: number; tokens: number }>
 }
 
 export interface NativeRewardTrainer extends NativeTrainer {
@@ -149,7 +153,14 @@ export interface NativeRewardTrainer extends NativeTrainer {
     rejected: TokenRows,
     options: { lr: number },
     call?: NativeCall,
-  ): Promise<{ loss: number; accuracy: number; lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number; tokens: number }>
+  ): Promise<{
+    loss: number
+    accuracy: number
+    lossPerHead: Float32Array
+    accuracyPerHead: Float32Array
+    gradNorm: number
+    tokens: number
+  }>
 }
 
 export interface HeadsTrainerOptions extends AdamwOptions {
@@ -169,7 +180,12 @@ export interface NativeHeadsTrainer extends NativeTrainer {
     rejected: Int32Array,
     options: { lr: number; perHead: boolean },
     call?: NativeCall,
-  ): Promise<{ lossPerHead: Float32Array; accuracyPerHead: Float32Array; gradNorm: number; gradNormPerHead: Float32Array }>
+  ): Promise<{
+    lossPerHead: Float32Array
+    accuracyPerHead: Float32Array
+    gradNorm: number
+    gradNormPerHead: Float32Array
+  }>
   /** [heads, hidden], after the steps asked for so far. */
   weights(call?: NativeCall): Promise<Float32Array>
 }
@@ -211,7 +227,11 @@ export interface NativeRollout {
 }
 export interface NativePpoTrainer extends NativeTrainer {
   /** Generate responses, then old log-probs, values and reference log-probs in evaluation mode. */
-  rollout(prompts: TokenRows, options: RolloutOptions & { exactKl?: boolean }, call?: NativeCall): Promise<NativeRollout>
+  rollout(
+    prompts: TokenRows,
+    options: RolloutOptions & { exactKl?: boolean },
+    call?: NativeCall,
+  ): Promise<NativeRollout>
   /**
    * One PPO step on a rollout: advantages from scores and per-sample KL weights, then ppoEpochs x mini-batches. `seed` drives the
    * permutations. Cancel before the first update leaves everything as it was.
@@ -292,9 +312,12 @@ export interface NativeAddon {
   ops: NativeOps
   loadModel(folder: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
   /** Random weights from the text of a config.json. */
-  createModel(configJson: string, options: LoadModelOptions): Promise<NativeModel>
-  loadFeatureCache(file: string): Promise<NativeFeatureCache>
-  createLanguageModelTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeLanguageModelTrainer>
+  createModel(configJson: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
+  loadFeatureCache(file: string, call?: NativeCall): Promise<NativeFeatureCache>
+  createLanguageModelTrainer(
+    model: NativeModel,
+    options: LanguageModelTrainerOptions,
+  ): Promise<NativeLanguageModelTrainer>
   createRewardTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeRewardTrainer>
   createHeadsTrainer(features: NativeFeatureCache, options: HeadsTrainerOptions): Promise<NativeHeadsTrainer>
   createPpoTrainer(policy: NativeModel, reference: NativeModel, options: PpoTrainerOptions): Promise<NativePpoTrainer>

@@ -1,0 +1,79 @@
+import { ERROR_CODES, type ErrorCode, PrudentError } from '../errors.js'
+import { loadAddon } from './load.js'
+import type { NativeCall } from './native.js'
+
+/** What every call that computes takes last. */
+export interface CallOptions {
+  /** Polled between micro-batches; a call that still waits in its queue ends at once. Rejects with AbortError, code E_CANCELLED. */
+  signal?: AbortSignal | undefined
+  /** Rows done of all rows, at most once a micro-batch. An error that it throws ends the call and is what the call rejects with. */
+  onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/**
+ * Runs a native call: its abort signal becomes a cancel token, its errors become PrudentErrors with a JavaScript stack.
+ * @throws PrudentError; AbortError (E_CANCELLED, cause = signal.reason) when aborted
+ */
+export async function callNative<T>(
+  options: CallOptions | undefined,
+  start: (call: NativeCall) => Promise<T>,
+): Promise<T> {
+  const signal = options?.signal
+  const onProgress = options?.onProgress
+  if (signal?.aborted) throw abortError(signal)
+  if (signal === undefined && onProgress === undefined) return start({}).catch(restacked)
+
+  const token = loadAddon().createCancelToken()
+  const cancel = () => token.cancel()
+  signal?.addEventListener('abort', cancel, { once: true })
+  let thrown: { error: unknown } | undefined
+  const progress = (done: number, total: number) => {
+    if (thrown !== undefined) return
+    try {
+      onProgress?.(done, total)
+    } catch (error) {
+      thrown = { error }
+      token.cancel()
+    }
+  }
+  try {
+    return await start(onProgress === undefined ? { token } : { token, progress })
+  } catch (error) {
+    if (thrown !== undefined) throw thrown.error
+    if (signal?.aborted && (error as { code?: unknown }).code === 'E_CANCELLED') throw abortError(signal)
+    throw toPrudentError(error)
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+  }
+}
+
+/** For synchronous native functions. */
+export function callNativeSync<T>(body: () => T): T {
+  try {
+    return body()
+  } catch (error) {
+    throw toPrudentError(error)
+  }
+}
+
+/** Native errors are plain Errors with { code, argument, expected, received } and no JavaScript stack of use; others pass. */
+export function toPrudentError(error: unknown): unknown {
+  const { code, message, argument, expected, received } = error as Partial<
+    Record<'code' | 'message' | 'argument' | 'expected' | 'received', string>
+  >
+  if (code === undefined || !(code in ERROR_CODES) || error instanceof PrudentError) return error
+  return new PrudentError(code as ErrorCode, message ?? code, {
+    ...(argument === undefined ? {} : { argument }),
+    ...(expected === undefined ? {} : { expected }),
+    ...(received === undefined ? {} : { received }),
+    cause: error,
+  })
+}
+
+function restacked(error: unknown): never {
+  throw toPrudentError(error)
+}
+
+function abortError(signal: AbortSignal): PrudentError {
+  return new PrudentError('E_CANCELLED', 'the call was aborted', { argument: 'signal', cause: signal.reason })
+}

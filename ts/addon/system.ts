@@ -1,0 +1,17 @@
+import { callNativeSync } from './call.js'
+import { loadAddon } from './load.js'
+import type { SystemInfo } from './native.js'
+
+/** What this build of prudent found: versions, CPU features in use, threads, CUDA devices. */
+export function systemInfo(): SystemInfo {
+  return callNativeSync(() => loadAddon().systemInfo())
+}
+
+/**
+ * How CPU work is divided, for the whole process: `lanes` calls at once, each with `threadsPerLane` threads; 1 x all cores unless
+ * configured. Many small models run faster as n x 1, one large model as 1 x n.
+ * @throws E_BUSY while a call waits or runs, E_RANGE when lanes x threadsPerLane exceeds the cores
+ */
+export function configureExecutor(options: { lanes: number; threadsPerLane: number }): void {
+  callNativeSync(() => loadAddon().configureExecutor(options))
+}

@@ -1,0 +1,103 @@
+import { type CallOptions, callNative } from './call.js'
+import type { FeatureCache } from './feature-cache.js'
+import { Handle } from './handle.js'
+import { loadAddon } from './load.js'
+import { DEFAULT_BATCH_TOKENS } from './model.js'
+import type {
+  AdamwOptions,
+  HeadsTrainerOptions,
+  NativeHeadsTrainer,
+  NativeLanguageModelTrainer,
+  NativeRewardTrainer,
+  NativeTrainer,
+} from './native.js'
+import type { Policy } from './policy.js'
+import type { RewardModel } from './reward-model.js'
+import { type TokenIds, toTokenRows } from './rows.js'
+
+export interface StepOptions extends CallOptions {
+  /** Learning rate of this step. */
+  lr: number
+}
+
+/** AdamW; one micro-batch holds at most `batchTokens` tokens (default 8192), gradients add up over micro-batches. */
+export interface TrainerOptions extends AdamwOptions {
+  batchTokens?: number
+}
+
+/**
+ * One call of `step` is one optimiser step, and a transaction: cancelled or failed before the update it leaves weights, optimiser
+ * and random numbers as they were; an update once begun finishes. A trainer and its model share one line of calls.
+ */
+export abstract class Trainer<Native extends NativeTrainer> extends Handle<Native> {
+  /** Optimiser moments and step count in one safetensors file; resume is bit-exact on the same device and threads. */
+  saveState(file: string): Promise<void> {
+    return this.call(undefined, (native) => native.saveState(file))
+  }
+
+  /** @throws E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE when the file is of other parameters; nothing changes then */
+  loadState(file: string): Promise<void> {
+    return this.call(undefined, (native) => native.loadState(file))
+  }
+}
+
+/** Next-token cross-entropy on a policy's weights, in place. */
+export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
+  static async create(model: Policy, options: TrainerOptions = {}): Promise<LanguageModelTrainer> {
+    const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
+    return new LanguageModelTrainer(
+      await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model.native, given)),
+    )
+  }
+
+  /** loss: nats per predicted token over all rows, before the update; gradNorm before clipping; tokens: those predicted. */
+  step(
+    input: { ids: readonly TokenIds[] },
+    options: StepOptions,
+  ): Promise<{ loss: number; gradNorm: number; tokens: number }> {
+    const rows = toTokenRows(input.ids, 'ids')
+    return this.call(options, (native, call) => native.step(rows, { lr: options.lr }, call))
+  }
+}
+
+/** Full fine-tune of a reward model on preference pairs (Bradley-Terry), in place. */
+export class RewardTrainer extends Trainer<NativeRewardTrainer> {
+  static async create(model: RewardModel, options: TrainerOptions = {}): Promise<RewardTrainer> {
+    const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
+    return new RewardTrainer(await callNative(undefined, () => loadAddon().createRewardTrainer(model.native, given)))
+  }
+
+  /** Row i of chosen is preferred to row i of rejected. loss: sum over heads of the mean over pairs of -ln sigmoid(chosen - rejected). */
+  step(
+    input: { chosen: readonly TokenIds[]; rejected: readonly TokenIds[] },
+    options: StepOptions,
+  ): Promise<Awaited<ReturnType<NativeRewardTrainer['step']>>> {
+    const chosen = toTokenRows(input.chosen, 'chosen')
+    const rejected = toTokenRows(input.rejected, 'rejected')
+    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options.lr }, call))
+  }
+}
+
+/** n reward heads on cached features of a frozen base: independent losses, one fused step (section 4 of the paper). */
+export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
+  static async create(features: FeatureCache, options: HeadsTrainerOptions): Promise<HeadsTrainer> {
+    return new HeadsTrainer(await callNative(undefined, () => loadAddon().createHeadsTrainer(features.native, options)))
+  }
+
+  /**
+   * chosen, rejected: row numbers of the cache, [batch] for all heads alike or, with perHead, [heads, batch] row-major (own order or
+   * bootstrap sample of each head).
+   */
+  step(
+    input: { chosen: Int32Array; rejected: Int32Array; perHead?: boolean },
+    options: StepOptions,
+  ): Promise<Awaited<ReturnType<NativeHeadsTrainer['step']>>> {
+    const { chosen, rejected, perHead = false } = input
+    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options.lr, perHead }, call))
+  }
+
+  /** [heads, hidden], row-major: what `RewardModel.setHeadWeights` takes. */
+  weights(): Promise<Float32Array> {
+    return this.call(undefined, (native, call) => native.weights(call))
+  }
+}

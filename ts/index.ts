@@ -1,0 +1,34 @@
+/** The public names of `prudent`. Importing loads no native code; the first call does. */
+export type { CallOptions } from './addon/call.js'
+export { FeatureCache } from './addon/feature-cache.js'
+export type { BatchedCallOptions, ModelOptions, SaveOptions } from './addon/model.js'
+export type {
+  AdamwOptions,
+  BradleyTerryArgs,
+  BradleyTerryResult,
+  Dtype,
+  HeadsTrainerOptions,
+  KlEstimator,
+  ModelInfo,
+  PpoLossArgs,
+  PpoLossResult,
+  PpoStats,
+  PpoTrainerOptions,
+  SystemInfo,
+  VarianceKlAdvantageArgs,
+  VarianceKlAdvantageResult,
+} from './addon/native.js'
+export { ops } from './addon/ops.js'
+export { Policy, type SamplingOptions } from './addon/policy.js'
+export { PPO_DEFAULTS, PpoTrainer, Rollout } from './addon/ppo-trainer.js'
+export { RewardModel, type RewardModelOptions, type RowScore } from './addon/reward-model.js'
+export type { TokenIds } from './addon/rows.js'
+export { configureExecutor, systemInfo } from './addon/system.js'
+export {
+  HeadsTrainer,
+  LanguageModelTrainer,
+  RewardTrainer,
+  type StepOptions,
+  type TrainerOptions,
+} from './addon/trainers.js'
+export { ERROR_CODES, type ErrorCode, PrudentError } from './errors.js'
