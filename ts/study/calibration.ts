@@ -1,0 +1,79 @@
+/**
+ * The beta at which final policies lie at a wanted KL: bracketing and interpolation in log beta against log KL, which is close to straight,
+ * with bisection as the fallback. Every arm of a comparison is brought to the same KL before it is compared.
+ */
+export interface CalibrationTrial {
+  beta: number
+  kl: number
+}
+
+export interface CalibrationOptions {
+  target: number
+  /** Relative. */
+  tolerance: number
+  firstBeta: number
+  maxTrials: number
+}
+
+export interface CalibrationOutcome {
+  beta: number
+  kl: number
+  matched: boolean
+  trials: CalibrationTrial[]
+}
+
+/** Largest step in log beta before both sides are known. */
+const LARGEST_STEP = Math.log(4)
+
+/** @param measure mean final KL at a beta; falls as beta grows. */
+export async function calibrateBeta(
+  measure: (beta: number) => Promise<number>,
+  options: CalibrationOptions,
+): Promise<CalibrationOutcome> {
+  const trials: CalibrationTrial[] = []
+  let beta = options.firstBeta
+  while (trials.length < options.maxTrials) {
+    const kl = await measure(beta)
+    trials.push({ beta, kl })
+    if (relativeError(kl, options.target) <= options.tolerance) break
+    beta = nextBeta(trials, options.target)
+  }
+  const best = trials.reduce((a, b) => (relativeError(b.kl, options.target) < relativeError(a.kl, options.target) ? b : a))
+  return { ...best, matched: relativeError(best.kl, options.target) <= options.tolerance, trials }
+}
+
+export const relativeError = (kl: number, target: number): number => Math.abs(kl / target - 1)
+
+/** Log KL may not be finite where a policy never moved: such a trial only bounds. */
+const excess = (trial: CalibrationTrial, target: number): number => Math.log(Math.max(trial.kl, 1e-9) / target)
+
+function nextBeta(trials: readonly CalibrationTrial[], target: number): number {
+  const byBeta = [...trials].sort((a, b) => a.beta - b.beta)
+  const above = byBeta.filter((trial) => trial.kl > target).at(-1)
+  const below = byBeta.find((trial) => trial.kl <= target)
+  if (above && below && above.beta < below.beta) return between(above, below, target, trials)
+  const latest = trials.at(-1) as CalibrationTrial
+  const edge = (above ?? below ?? latest) as CalibrationTrial
+  const slope = slopeOf(byBeta) ?? -1
+  const step = -excess(edge, target) / slope
+  const bounded = Math.sign(excess(edge, target)) * Math.min(Math.max(Math.abs(step), 0.05), LARGEST_STEP)
+  return edge.beta * Math.exp(bounded)
+}
+
+/** Interpolates; halves the bracket when the last two trials fell on one side, so that a bent curve cannot stall it. */
+function between(above: CalibrationTrial, below: CalibrationTrial, target: number, trials: readonly CalibrationTrial[]): number {
+  const [low, high] = [Math.log(above.beta), Math.log(below.beta)]
+  const [over, under] = [excess(above, target), -excess(below, target)]
+  const sides = trials.slice(-3).map((trial) => trial.kl > target)
+  const stalled = sides.length === 3 && sides.every((side) => side === sides[0])
+  const share = stalled ? 0.5 : Math.min(Math.max(over / (over + under), 0.05), 0.95)
+  return Math.exp(low + share * (high - low))
+}
+
+/** d log KL / d log beta over the outermost trials; null unless it falls. */
+function slopeOf(byBeta: readonly CalibrationTrial[]): number | null {
+  const [first, last] = [byBeta[0], byBeta.at(-1)]
+  if (!first || !last || first.beta === last.beta) return null
+  const slope = Math.log(Math.max(last.kl, 1e-9) / Math.max(first.kl, 1e-9)) / Math.log(last.beta / first.beta)
+  return slope < -0.1 ? slope : null
+}

@@ -1,0 +1,109 @@
+/** Configuration of `prudent reproduce`: everything that the study does, and the rules of its verdict, written before the run. */
+import { z } from 'zod'
+import { dataReference, device, fraction, modelReference, pathText, seed } from '../config/blocks.js'
+import { promptSettings } from '../policy/prompts.js'
+import { ppoSettings } from '../policy/settings.js'
+import { headsSettings, languageModelSettings, rewardSettings } from '../training/settings.js'
+import { centerSchema, methodSchema, recipeSchema } from './summary.js'
+
+const count = z.int().min(1)
+
+/** A model that the study makes itself from random weights. */
+const model = z.strictObject({
+  tokenizer: modelReference.describe('Folder or hub id with tokenizer.json'),
+  architecture: z.record(z.string(), z.unknown()).describe("The model's config.json; vocab_size and special tokens are the tokenizer's"),
+})
+const languageModel = model.extend({
+  texts: z
+    .enum(['plain', 'conversation'])
+    .default('plain')
+    .describe('plain: a review as it is; conversation: its first words as a chat turn and its answer, then the rest'),
+  maxLength: count.default(64),
+  training: languageModelSettings,
+})
+export type ModelConfig = z.output<typeof model>
+export type LanguageModelConfig = z.output<typeof languageModel>
+
+const comparison = z.strictObject({
+  recipe: recipeSchema,
+  center: centerSchema,
+  methods: z.array(methodSchema).min(1).describe('What runs beside vanilla'),
+  ensembles: count.optional().describe('Fewer ensembles than the layout has'),
+})
+export type ComparisonConfig = z.output<typeof comparison>
+
+const threshold = z.number()
+
+export const studyConfigSchema = z.strictObject({
+  name: z.string().min(1).default('laptop'),
+  seed,
+  device: device.default('cpu'),
+  dtype: z.enum(['float32', 'bfloat16']).default('float32'),
+  executor: z
+    .strictObject({ lanes: z.union([count, z.literal('cores')]).default('cores'), threadsPerLane: count.default(1) })
+    .prefault({})
+    .describe('Jobs at once on the CPU; policies, and stages that do not need each other, run side by side'),
+  data: z.strictObject({
+    reviews: dataReference.describe('Texts for language-model training, prompts of PPO'),
+    reviewsHeldOut: dataReference.describe('Texts for perplexity, prompts of evaluation'),
+    preferences: dataReference,
+    judgePreferences: dataReference,
+    heldOutPairs: count.default(600),
+    rewardBench: z.array(dataReference).min(1).describe('RewardBench-shaped sets, pref-test-sets among them'),
+    xstest: z.enum(['fixed', 'legacy']).default('fixed').describe('RewardBench weights of the two XSTest subsets'),
+    trueReward: pathText.describe('true-reward.json of the sample world'),
+    maxLength: count.default(64).describe('Tokens of a conversation'),
+  }),
+  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: model }),
+  rewardModel: rewardSettings,
+  judgeModel: rewardSettings,
+  heads: z.strictObject({ paper: headsSettings, anchored: headsSettings }).describe('The two recipes; layout.heads sets how many'),
+  layout: z
+    .strictObject({ ensembles: count, heads: z.int().min(2), trials: count })
+    .describe('4 x 10 x 1: every policy has a reward head of its own; 1 x 10 x 4 is the paper'),
+  comparisons: z.array(comparison).min(1).describe('The first is the primary one'),
+  prompts: promptSettings.omit({ source: true, column: true, seed: true }).prefault({ queryTokens: { min: 2, max: 7, inclusive: true } }),
+  ppo: ppoSettings.omit({ seed: true, objective: true }).describe('Objective, seed and beta come from plan and calibration'),
+  objective: z
+    .strictObject({
+      klGradient: z.enum(['reward', 'exact']).default('reward'),
+      power: z.enum(['std', 'variance']).default('std'),
+      lcbK: z.number().min(0).default(1),
+    })
+    .prefault({}),
+  calibration: z.strictObject({
+    targetKl: z.number().positive().describe('Nats a response, exact over the vocabulary'),
+    heads: count.describe('Reward heads for calibration, never those of the study'),
+    samples: z.int().min(1).default(1024).describe('Fresh responses for one mean of KL'),
+    tolerance: fraction.default(0.03).describe('Relative'),
+    firstBeta: z.number().positive().default(0.3),
+    maxTrials: z.int().min(2).default(6),
+  }),
+  evaluation: z.strictObject({
+    responses: count.describe('A policy; all policies answer the same prompts'),
+    referenceSamples: z.int().min(2).default(40).describe('Repeated evaluations of the reference policy'),
+    gateSamples: count.default(2048),
+    batchTokens: count.default(16384),
+  }),
+  preconditions: z
+    .strictObject({
+      accuracyBelowCeiling: threshold.default(0.05),
+      minProxyGain: threshold.default(1).describe('Standard deviations of the reference'),
+      minFinalKl: threshold.default(1),
+    })
+    .prefault({}),
+  gate: z
+    .strictObject({ minCv: threshold.default(0.4), minScarceCommonRatio: threshold.default(2), minErrorCorrelation: threshold.default(0.25) })
+    .prefault({}),
+  verdict: z
+    .strictObject({
+      level: z.number().gt(0.5).lt(1).default(0.95),
+      resamples: count.default(4000),
+      holdsBelow: z.number().positive().default(1).describe('Holds when the interval of the variance ratio lies below this'),
+      failsAbove: z.number().positive().default(0.8).describe('Fails when it lies above this: a reduction worth having is excluded'),
+      maxRiskIncrease: z.number().min(0).default(0).describe('Largest estimate of the risk difference that still holds'),
+      klTolerance: fraction.default(0.03).describe('Final KL of treatment and baseline must agree this well'),
+    })
+    .prefault({}),
+})
+export type StudyConfig = z.output<typeof studyConfigSchema>

@@ -1,0 +1,171 @@
+/** Everything that is measured before a policy is trained: benchmark accuracies, variances over heads, sigma, the reference's own scores. */
+import path from 'node:path'
+import type { NativeAddon, NativeModel } from '../addon/native.js'
+import { packRows } from '../data/batching.js'
+import { eosTokenIds } from '../data/model-files.js'
+import { correlation, histogram, mean } from '../evaluation/describe.js'
+import { benchmarkAccuracy } from '../evaluation/reward-bench.js'
+import { rowOf, type ScoreMatrix, scoreMatrix } from '../evaluation/score-matrix.js'
+import { type SigmaCenter, sigmaQuality } from '../evaluation/sigma.js'
+import { sectionVariances } from '../evaluation/variances.js'
+import { modelScorer } from '../policy/scorer.js'
+import type { Scorer } from '../policy/types.js'
+import type { StudyConfig } from './config.js'
+import { ensembleHeads } from './ensembles.js'
+import { responseText, type StudyInputs } from './inputs.js'
+import { repeatPrompts, takePrompts } from './prompts.js'
+import { type HeadStatistics, headStatistics, meanTruth, sampleReference, scoreSample, truthOf } from './reference.js'
+import { CENTERS, type Recipe, type SigmaQuality, type Summary } from './summary.js'
+
+/** The models that policies meet, loaded for as long as they are needed. */
+export interface LoadedModels {
+  reference: NativeModel
+  eosTokenIds: readonly number[]
+  scorers: Record<string, NativeModel>
+  reward: NativeModel
+  judge: NativeModel
+  dispose(): Promise<void>
+}
+
+export interface ModelFolders {
+  policy: string
+  reward: string
+  judge: string
+  /** Holds one folder a recipe. */
+  ensembles: string
+}
+
+export async function loadModels(addon: NativeAddon, config: StudyConfig, folders: ModelFolders, recipes: readonly Recipe[]): Promise<LoadedModels> {
+  const options = { dtype: config.dtype, device: config.device }
+  const classifier = (folder: string) => addon.loadModel(folder, { task: 'sequence-classification', ...options })
+  const reference = await addon.loadModel(folders.policy, { task: 'causal-lm', ...options })
+  const reward = await classifier(folders.reward)
+  const judge = await classifier(folders.judge)
+  const scorers: Record<string, NativeModel> = {}
+  for (const recipe of recipes) scorers[recipe] = await classifier(path.join(folders.ensembles, recipe))
+  const all = [reference, reward, judge, ...Object.values(scorers)]
+  const dispose = async () => {
+    for (const model of all) await model.dispose()
+  }
+  return { reference, eosTokenIds: await eosTokenIds(folders.policy), scorers, reward, judge, dispose }
+}
+
+export interface MeasureContext {
+  config: StudyConfig
+  inputs: StudyInputs
+  models: LoadedModels
+  signal: AbortSignal
+}
+
+export function scorerOf(context: MeasureContext, model: NativeModel, kind: 'scorer' | 'judge'): Scorer {
+  const { config, inputs } = context
+  return modelScorer({
+    model,
+    policyTokenizer: inputs.tokenizers.policy,
+    scorerTokenizer: inputs.tokenizers[kind],
+    maxLength: config.data.maxLength,
+    batchTokens: config.evaluation.batchTokens,
+  })
+}
+
+/** Columns of an ensemble. */
+export function selectHeads(matrix: ScoreMatrix, heads: readonly number[]): ScoreMatrix {
+  const values = Float32Array.from({ length: matrix.rows * heads.length }, (_, i) => {
+    const row = Math.floor(i / heads.length)
+    return rowOf(matrix, row)[heads[i % heads.length] as number] as number
+  })
+  return { values, rows: matrix.rows, heads: heads.length }
+}
+
+export interface BenchmarkStage {
+  variances: Summary['figures']['variances']
+  accuracies: Summary['figures']['accuracies']
+  oneResponse: Summary['figures']['oneResponse']
+}
+
+/** Figures 1, 6 and 9: the first ensemble of every recipe and the single model on the benchmark. */
+export async function measureBenchmark(context: MeasureContext, recipes: readonly Recipe[]): Promise<BenchmarkStage> {
+  const { config, inputs, models } = context
+  const { tokens, subsets } = inputs.rewardBench
+  const batch = { batchTokens: config.evaluation.batchTokens }
+  const score = async (model: NativeModel) => {
+    const heads = model.info().numLabels
+    return {
+      chosen: scoreMatrix(await model.score(packRows(tokens.chosen), batch), heads),
+      rejected: scoreMatrix(await model.score(packRows(tokens.rejected), batch), heads),
+    }
+  }
+  const xstest = { xstest: config.data.xstest }
+  const single = await score(models.reward)
+  const singleSections = benchmarkAccuracy(single.chosen, single.rejected, subsets, xstest).sections
+  const result: BenchmarkStage = { variances: [], accuracies: [], oneResponse: { prompt: '', response: '', recipe: recipes[0] as Recipe, scores: [] } }
+  for (const recipe of recipes) {
+    const all = await score(models.scorers[recipe] as NativeModel)
+    const own = ensembleHeads(config, 0)
+    const [chosen, rejected] = [selectHeads(all.chosen, own), selectHeads(all.rejected, own)]
+    const { sections } = benchmarkAccuracy(chosen, rejected, subsets, xstest)
+    result.variances.push(...sectionVariances(chosen, rejected, subsets).map((section) => ({ recipe, ...section })))
+    result.accuracies.push(...sections.map((section, i) => ({ recipe, ...section, single: singleSections[i]?.heads[0] ?? Number.NaN })))
+    if (recipe === recipes[0]) result.oneResponse.scores = [...rowOf(chosen, 0)]
+  }
+  const first = tokens.pairs[0]
+  if (first && 'messages' in first.chosen) result.oneResponse.prompt = first.chosen.messages[0]?.content ?? ''
+  if (first) result.oneResponse.response = responseText(first.chosen)
+  return result
+}
+
+export interface ReferenceStage {
+  statistics: Record<string, HeadStatistics>
+  meanSigma: Record<string, Record<SigmaCenter, number>>
+  quality: SigmaQuality[]
+  /** Mean judge scores of repeated samples on the evaluation prompts. */
+  means: { truth: number[]; model: number[] }
+  judgeCorrelation: number
+}
+
+const GATE_REPEATS = 8
+
+/** Sigma's quality, each head's statistics and the reference's own means, all on fresh responses. */
+export async function measureReference(context: MeasureContext, recipes: readonly Recipe[]): Promise<ReferenceStage> {
+  const { config, inputs, models, signal } = context
+  const { responses, referenceSamples, gateSamples } = config.evaluation
+  const sampling = { ...context, reference: models.reference, eosTokenIds: models.eosTokenIds }
+  const centring = await sampleReference(sampling, takePrompts(inputs.prompts.training, gateSamples), 'centring')
+  const gatePrompts = takePrompts(inputs.prompts.evaluation, Math.ceil(gateSamples / GATE_REPEATS), responses)
+  const gate = await sampleReference(sampling, repeatPrompts(gatePrompts, GATE_REPEATS), 'gate')
+  const result: ReferenceStage = { statistics: {}, meanSigma: {}, quality: [], means: { truth: [], model: [] }, judgeCorrelation: Number.NaN }
+  for (const recipe of recipes) {
+    const scorer = scorerOf(context, models.scorers[recipe] as NativeModel, 'scorer')
+    result.statistics[recipe] = headStatistics(await scoreSample(scorer, centring, signal))
+    const scores = selectHeads(await scoreSample(scorer, gate, signal), ensembleHeads(config, 0))
+    const quality = CENTERS.map((center) => qualityOf(context, recipe, center, scores, gate))
+    result.quality.push(...quality)
+    const [none, reference, prompt] = quality.map((entry) => entry.mean) as [number, number, number]
+    result.meanSigma[recipe] = { none, reference, prompt }
+  }
+  const judge = scorerOf(context, models.judge, 'judge')
+  const evaluation = takePrompts(inputs.prompts.evaluation, responses)
+  for (let i = 0; i < referenceSamples; i += 1) {
+    const sample = await sampleReference(sampling, evaluation, `evaluation ${i}`)
+    const judged = (await scoreSample(judge, sample, signal)).values
+    result.means.truth.push(meanTruth(inputs, sample))
+    result.means.model.push(mean(judged))
+    if (i === 0) result.judgeCorrelation = correlation(judged, truthOf(inputs, sample))
+  }
+  return result
+}
+
+function qualityOf(
+  context: MeasureContext,
+  recipe: Recipe,
+  center: SigmaCenter,
+  scores: ScoreMatrix,
+  sample: { prompts: { texts: readonly string[] }; texts: string[] },
+): SigmaQuality {
+  const { truth } = context.inputs
+  const scarce = sample.texts.map((text) => truth.isScarce(text))
+  const rewards = sample.texts.map((text) => truth.reward(text))
+  const { sigma, ...numbers } = sigmaQuality({ scores, center, prompts: sample.prompts.texts, truth: rewards, scarce })
+  return { recipe, center, ...numbers, histogram: histogram(sigma) }
+}
+

@@ -1,0 +1,146 @@
+/** Calibration of beta and the study's policies: many small trainings, each one resumable file. */
+import { Random } from '../data/random.js'
+import { pairedMeanDifference } from './statistics/intervals.js'
+import type { FinishedPolicy } from './aggregate.js'
+import { calibrateBeta, type CalibrationTrial, relativeError } from './calibration.js'
+import { calibrationHeads, ensembleHeads } from './ensembles.js'
+import { type LoadedModels, scorerOf } from './measure.js'
+import type { ModelStage } from './models.js'
+import { type Arm, policySeed, type PolicyUnit, type StudyPlan, unitName } from './plan.js'
+import { finalKlOf, type PolicyContext, runPolicy, type TrainedHead } from './policy-unit.js'
+import { runPool } from './pool.js'
+import { takePrompts } from './prompts.js'
+import { hashOf, type StageContext, type StageResult, type StageStore } from './stages.js'
+import type { Measured, StudyOptions } from './study.js'
+import type { CalibrationSummary } from './summary.js'
+import { mean } from '../evaluation/describe.js'
+
+export interface PolicyStage extends Pick<StudyOptions, 'config' | 'signal' | 'observer'> {
+  store: StageStore
+  stage: ModelStage
+  plan: StudyPlan
+  models: LoadedModels
+  measured: Measured
+  lanes: number
+}
+
+function policyContext(study: PolicyStage): PolicyContext {
+  const { config, stage, models, measured, signal } = study
+  const measuring = { config, inputs: stage.inputs, models, signal }
+  const recipes = Object.fromEntries(
+    Object.entries(models.scorers).map(([recipe, model]) => [
+      recipe,
+      {
+        scorer: scorerOf(measuring, model, 'scorer'),
+        statistics: measured.reference.statistics[recipe] as PolicyContext['recipes'][string]['statistics'],
+        meanSigma: measured.reference.meanSigma[recipe] as PolicyContext['recipes'][string]['meanSigma'],
+      },
+    ]),
+  )
+  const { reference, eosTokenIds } = models
+  return { config, inputs: stage.inputs, reference, eosTokenIds, recipes, judge: scorerOf(measuring, models.judge, 'judge'), signal }
+}
+
+/** What the training of a policy depends on, whichever stage it is in. */
+const trainingKey = ({ config, measured }: PolicyStage) => [measured.key, config.seed, config.ppo, config.objective, config.prompts]
+
+/** Brings every arm to the same KL: vanilla of a recipe to the target, the others to what vanilla reached on the same heads. */
+export async function calibrateArms(study: PolicyStage): Promise<StageResult<CalibrationSummary>[]> {
+  const done: StageResult<CalibrationSummary>[] = []
+  for (const arm of study.plan.arms) {
+    const vanilla = done.find((entry) => entry.value.arm === `${arm.recipe}/vanilla`)
+    const target = arm.method === 'vanilla' ? study.config.calibration.targetKl : (vanilla?.value.kl.estimate ?? study.config.calibration.targetKl)
+    done.push(await calibrateArm(study, arm, target))
+  }
+  return done
+}
+
+async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Promise<StageResult<CalibrationSummary>> {
+  const { config, store, measured } = study
+  const { calibration } = config
+  const start = firstBeta(study, arm)
+  const dependencies = [trainingKey(study), calibration, arm, targetKl, start, config.layout.heads]
+  return store.stage(`calibration-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
+    const context_ = policyContext(study)
+    const perHead = new Map<number, number[]>()
+    const measure = async (beta: number) => {
+      const kls = await measureKl(study, context_, context, arm, beta)
+      perHead.set(beta, kls)
+      return mean(kls)
+    }
+    const { target, tolerance, firstBeta: first, maxTrials } = { ...calibration, target: targetKl, firstBeta: start }
+    const outcome = await calibrateBeta(measure, { target, tolerance, firstBeta: first, maxTrials })
+    const kls = perHead.get(outcome.beta) ?? []
+    const options = { level: config.verdict.level, resamples: config.verdict.resamples, random: Random.from(config.seed, 'calibration', arm.id, measured.key) }
+    return {
+      arm: arm.id,
+      targetKl,
+      beta: outcome.beta,
+      kl: pairedMeanDifference(kls, new Array<number>(kls.length).fill(0), options),
+      samples: calibration.samples * kls.length,
+      relativeError: relativeError(outcome.kl, targetKl),
+      tolerance,
+      matched: outcome.matched,
+      trials: outcome.trials.map((trial: CalibrationTrial) => ({ ...trial, policies: kls.length })),
+    }
+  })
+}
+
+/** Sigma multiplies beta: dividing by its mean starts near vanilla's strength. */
+function firstBeta({ config, measured }: PolicyStage, arm: Arm): number {
+  const sigma = arm.center === null || arm.method === 'lcb' ? 1 : (measured.reference.meanSigma[arm.recipe]?.[arm.center] ?? 1)
+  return config.calibration.firstBeta / (config.objective.power === 'variance' ? sigma ** 2 : sigma)
+}
+
+async function measureKl(study: PolicyStage, context: PolicyContext, stage: StageContext, arm: Arm, beta: number): Promise<number[]> {
+  const { config, store, observer } = study
+  const prompts = takePrompts(context.inputs.prompts.evaluation, config.calibration.samples, config.evaluation.responses)
+  const heads = calibrationHeads(config)
+  let finished = 0
+  const tasks = heads.map((head, i) => async () => {
+    const unit: TrainedHead = {
+      arm,
+      beta,
+      seed: policySeed(config.seed, config.layout.ensembles, i, 0),
+      head,
+      ensemble: ensembleHeads(config, Math.floor(head / config.layout.heads)),
+    }
+    const result = await store.unit(stage, `beta-${hashOf(beta)}-head-${head}`, async () => ({ kl: await finalKlOf(context, unit, prompts) }))
+    finished += 1
+    observer.progress(`calibration of ${arm.id}, beta ${beta.toPrecision(3)}`, finished, heads.length)
+    return result.kl
+  })
+  return runPool(tasks, study.lanes, study.signal)
+}
+
+/** Trains and judges every policy of the plan, arm by arm. */
+export async function runArms(study: PolicyStage, calibrated: readonly StageResult<CalibrationSummary>[]): Promise<FinishedPolicy[]> {
+  const results: FinishedPolicy[] = []
+  for (const [i, arm] of study.plan.arms.entries()) {
+    const calibration = calibrated[i] as StageResult<CalibrationSummary>
+    results.push(...(await runArm(study, arm, calibration.value.beta)))
+  }
+  return results
+}
+
+async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<FinishedPolicy[]> {
+  const { config, store, plan, observer, measured } = study
+  const units = plan.policies.filter((unit) => unit.arm === arm.id)
+  const dependencies = [trainingKey(study), config.evaluation, arm.id, beta, config.layout.heads, units]
+  const stage = await store.stage(`policies-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
+    const policies = policyContext(study)
+    const prompts = takePrompts(policies.inputs.prompts.evaluation, config.evaluation.responses)
+    const referenceTruth = mean(measured.reference.means.truth)
+    let finished = 0
+    const train = (unit: PolicyUnit) => async () => {
+      const head: TrainedHead = { arm, beta, seed: unit.seed, head: ensembleHeads(config, unit.ensemble)[unit.head] as number, ensemble: ensembleHeads(config, unit.ensemble) }
+      const result = await store.unit(context, unitName(unit), () => runPolicy(policies, head, prompts))
+      finished += 1
+      observer.progress(arm.id, finished, units.length)
+      const { seconds, ...numbers } = result
+      return { ...unit, beta, ...numbers, belowReference: numbers.truth < referenceTruth }
+    }
+    return runPool(units.map(train), study.lanes, study.signal)
+  })
+  return stage.value
+}

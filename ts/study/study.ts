@@ -1,0 +1,228 @@
+/** The whole study: stages in order, each done once, then the summary. */
+import { availableParallelism, cpus } from 'node:os'
+import path from 'node:path'
+import { loadAddon } from '../addon/load.js'
+import type { NativeAddon } from '../addon/native.js'
+import { writeFileAtomic } from '../run/atomic-files.js'
+import { type FinishedPolicy, requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
+import { gateChecks, preconditions } from './checks.js'
+import type { StudyConfig } from './config.js'
+import { type EnsembleStage, makeEnsembles } from './ensembles.js'
+import { readInputs, type StudyInputs } from './inputs.js'
+import { type BenchmarkStage, loadModels, measureBenchmark, measureReference, type ModelFolders, type ReferenceStage } from './measure.js'
+import { makeJudge, makeLanguageModel, makeRewardModel, type ModelStage } from './models.js'
+import { type Arm, planStudy, type StudyPlan } from './plan.js'
+import { calibrateArms, runArms } from './policy-stages.js'
+import { type StageResult, StageStore } from './stages.js'
+import {
+  type CalibrationSummary,
+  type LanguageModelSummary,
+  type Recipe,
+  type RewardModelSummary,
+  type SigmaQuality,
+  type Summary,
+  summarySchema,
+} from './summary.js'
+import { rulesInWords } from './verdict.js'
+
+export interface StudyObserver {
+  /** One line for people. */
+  note(line: string): void
+  progress(label: string, done: number, total: number): void
+}
+
+export interface StudyOptions {
+  config: StudyConfig
+  runFolder: string
+  signal: AbortSignal
+  observer: StudyObserver
+  addon?: NativeAddon
+}
+
+/** Runs what is not done yet and writes summary.json. */
+export async function runStudy(options: StudyOptions): Promise<Summary> {
+  const { config, runFolder, observer } = options
+  const addon = options.addon ?? loadAddon()
+  const lanes = config.executor.lanes === 'cores' ? availableParallelism() : config.executor.lanes
+  addon.configureExecutor({ lanes, threadsPerLane: config.executor.threadsPerLane })
+  const store = new StageStore(runFolder, {
+    started: (name) => observer.note(`${name} …`),
+    finished: (name, { seconds, cached }) => observer.note(`${name}: ${cached ? 'done before' : `${seconds.toFixed(1)} s`}`),
+  })
+  const inputs = await readInputs(config)
+  const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
+  const plan = planStudy(config)
+  const trained = await trainModels(store, stage, recipesOf(plan))
+  const models = await loadModels(addon, config, trained.folders, recipesOf(plan))
+  try {
+    const measured = await measureModels(store, { config, inputs, models, signal: options.signal }, trained, recipesOf(plan))
+    const study = { ...options, store, stage, plan, models, lanes, measured }
+    const calibrated = await calibrateArms(study)
+    const results = await runArms(study, calibrated)
+    const summary = summarise({ config, plan, inputs, trained, measured, calibrated: calibrated.map((entry) => entry.value), results, store, addon })
+    await writeFileAtomic(path.join(runFolder, 'summary.json'), `${JSON.stringify(summary)}\n`)
+    return summary
+  } finally {
+    await models.dispose()
+  }
+}
+
+/** Every recipe that policies are trained on, then the others that are only reported. */
+export function recipesOf(plan: StudyPlan): Recipe[] {
+  return [...new Set<Recipe>([...plan.arms.map((arm) => arm.recipe), 'anchored', 'paper', 'paper-keep-first'])]
+}
+
+interface TrainedModels {
+  scorer: LanguageModelSummary
+  policy: LanguageModelSummary
+  reward: RewardModelSummary
+  judge: RewardModelSummary
+  ensembles: Record<string, EnsembleStage>
+  folders: ModelFolders
+  /** Keys of the stages that all later ones depend on. */
+  keys: string[]
+}
+
+async function trainModels(store: StageStore, stage: ModelStage, recipes: readonly Recipe[]): Promise<TrainedModels> {
+  const { config, inputs } = stage
+  const { hashes } = inputs
+  const common = [config.seed, config.dtype, config.device, config.executor.threadsPerLane]
+  const texts = [hashes.reviews, hashes.reviewsHeldOut]
+  const language = (name: 'scorer' | 'policy') =>
+    store.stage(`language-model-${name}`, [common, texts, config.models[name], hashes[`${name}Tokenizer`]], (context) =>
+      makeLanguageModel(stage, name, context),
+    )
+  const labels = [config.data.heldOutPairs, config.data.maxLength, hashes.trueReward]
+  const rewardChain = async () => {
+    const scorer = await language('scorer')
+    const reward = await store.stage('reward-model', [scorer.key, config.rewardModel, hashes.preferences, labels], (context) =>
+      makeRewardModel(stage, modelFolder(scorer), context),
+    )
+    const { layout, heads, calibration } = config
+    const sizes = [layout.ensembles, layout.heads, calibration.heads]
+    const ensembles = await store.stage('ensembles', [reward.key, heads, sizes, recipes], (context) =>
+      makeEnsembles(stage, recipes, modelFolder(reward), context),
+    )
+    return { scorer, reward, ensembles }
+  }
+  const policyChain = async () => {
+    const policy = await language('policy')
+    const judge = await store.stage('judge-model', [common, config.models.judge, config.judgeModel, hashes.judgePreferences, hashes.judgeTokenizer, labels], (context) =>
+      makeJudge(stage, context),
+    )
+    return { policy, judge }
+  }
+  const [{ scorer, reward, ensembles }, { policy, judge }] = await bothOrFirstFailure(rewardChain(), policyChain())
+  return {
+    scorer: scorer.value,
+    policy: policy.value,
+    reward: reward.value,
+    judge: judge.value,
+    ensembles: ensembles.value,
+    folders: { policy: modelFolder(policy), reward: modelFolder(reward), judge: modelFolder(judge), ensembles: ensembles.folder },
+    keys: [policy.key, ensembles.key, judge.key],
+  }
+}
+
+/** Waits for both, so that nothing runs on after a failure. */
+async function bothOrFirstFailure<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([first, second])
+  return Promise.all([first, second])
+}
+
+const modelFolder = (stage: StageResult<unknown>): string => path.join(stage.folder, 'model')
+
+export interface Measured {
+  reference: ReferenceStage
+  benchmark: BenchmarkStage
+  /** Key of the reference stage: what policies depend on. */
+  key: string
+}
+
+async function measureModels(
+  store: StageStore,
+  context: Parameters<typeof measureReference>[0],
+  trained: TrainedModels,
+  recipes: readonly Recipe[],
+): Promise<Measured> {
+  const { config, inputs } = context
+  const { hashes } = inputs
+  const benchmarkFiles = Object.entries(hashes).filter(([name]) => name.startsWith('rewardBench'))
+  const benchmark = await store.stage('benchmark', [trained.keys, benchmarkFiles, config.data.xstest, config.data.maxLength], () =>
+    measureBenchmark(context, recipes),
+  )
+  const dependencies = [trained.keys, config.seed, config.evaluation, config.prompts, config.ppo.sampling, hashes.reviews, hashes.reviewsHeldOut, hashes.trueReward]
+  const reference = await store.stage('reference', dependencies, () => measureReference(context, recipes))
+  return { reference: reference.value, benchmark: benchmark.value, key: reference.key }
+}
+
+interface SummaryParts {
+  config: StudyConfig
+  plan: StudyPlan
+  inputs: StudyInputs
+  trained: TrainedModels
+  measured: Measured
+  calibrated: CalibrationSummary[]
+  results: FinishedPolicy[]
+  store: StageStore
+  addon: NativeAddon
+}
+
+function summarise(parts: SummaryParts): Summary {
+  const { config, plan, inputs, trained, measured, calibrated, results, store, addon } = parts
+  requireComplete(plan, results)
+  const betaOf = (arm: Arm) => calibrated.find((entry) => entry.arm === arm.id)?.beta ?? Number.NaN
+  const arms = plan.arms.map((arm) => summariseArm(arm, results, betaOf(arm)))
+  const primary = plan.comparisons[0] as StudyPlan['comparisons'][number]
+  const vanilla = arms.find((arm) => arm.id === primary.baseline) as (typeof arms)[number]
+  const conditions = preconditions(config.preconditions, { ...trained, vanilla })
+  const quality = measured.reference.quality.find((entry) => entry.recipe === primary.recipe && entry.center === primary.center) as SigmaQuality
+  const gate = gateChecks(config.gate, quality)
+  const reference = measured.reference.means
+  const verdicts = verdictsOf(plan, { config, results, reference, preconditions: conditions, gate })
+  const headline = verdicts.find((verdict) => verdict.primary)
+  return summarySchema.parse({
+    version: 1,
+    name: config.name,
+    seed: config.seed,
+    layout: { ...config.layout, description: describeLayout(config) },
+    headline: { outcome: headline?.outcome ?? 'inconclusive', sentence: headline?.reasons.join(' ') ?? 'No comparison of sigma with vanilla was planned.' },
+    data: inputs.report,
+    languageModels: { scorer: trained.scorer, policy: trained.policy },
+    rewardModel: trained.reward,
+    judgeModel: { ...trained.judge, correlationWithTruth: measured.reference.judgeCorrelation },
+    ensembles: Object.values(trained.ensembles).flatMap((entry) => entry.ensembles),
+    preconditions: conditions,
+    gate,
+    sigma: measured.reference.quality,
+    calibration: calibrated,
+    arms,
+    figures: { ...measured.benchmark, judged: summariseJudges(plan.arms, results, reference) },
+    verdicts: { level: config.verdict.level, rules: rulesInWords(config.verdict), list: verdicts },
+    policies: results.map(({ curves, ...result }) => result),
+    config,
+    environment: environmentOf(addon),
+    timings: store.timings(),
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+  })
+}
+
+function describeLayout({ layout }: StudyConfig): string {
+  const { ensembles, heads, trials } = layout
+  const policies = ensembles * heads * trials
+  const clusters = trials === 1 ? 'every policy has a reward head of its own' : `${trials} policies share each head: ${ensembles * heads} clusters`
+  return `${ensembles} × ${heads} heads × ${trials} trials: ${policies} policies a method; ${clusters}`
+}
+
+function environmentOf(addon: NativeAddon): Summary['environment'] {
+  const info = addon.systemInfo()
+  return {
+    prudent: info.prudent,
+    node: process.version,
+    libtorch: info.libtorch,
+    cpu: info.cpu.model || (cpus()[0]?.model ?? 'unknown'),
+    cores: availableParallelism(),
+    lanes: info.threads.lanes,
+    threadsPerLane: info.threads.threadsPerLane,
+  }
+}
