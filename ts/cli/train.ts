@@ -37,7 +37,9 @@ const KINDS: { name: string; summary: string; load: () => Promise<TrainBody> }[]
 ]
 
 export function register(program: Command): void {
-  const train = program.command('train').description('Train a language model, a reward model, an ensemble of reward heads or a policy')
+  const train = program
+    .command('train')
+    .description('Train a language model, a reward model, an ensemble of reward heads or a policy')
   for (const kind of KINDS) {
     withTrainOptions(train.command(kind.name).description(kind.summary)).action(
       command(async (session, options: TrainOptions) => {

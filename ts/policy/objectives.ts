@@ -1,5 +1,5 @@
-import { argumentError } from '../errors.js'
 import type { Random } from '../data/random.js'
+import { argumentError } from '../errors.js'
 import type { ObjectiveSettings, SigmaSettings } from './settings.js'
 import { disagreement } from './sigma.js'
 
@@ -45,9 +45,14 @@ export function createObjective(settings: ObjectiveSettings): Objective {
     case 'mean':
       return (input) => plain(input, overEnsemble(input, mean))
     case 'worst':
-      return (input) => plain(input, overEnsemble(input, (values) => Math.min(...values)))
+      return (input) =>
+        plain(
+          input,
+          overEnsemble(input, (values) => Math.min(...values)),
+        )
     case 'mean-variance':
-      return (input) => penalised(input, overEnsemble(input, mean), settings.lambda, { ...settings.sigma, power: 'variance' })
+      return (input) =>
+        penalised(input, overEnsemble(input, mean), settings.lambda, { ...settings.sigma, power: 'variance' })
     default:
       throw argumentError('E_CONFIG', 'objective.kind', 'a known objective', String(kind satisfies never))
   }
@@ -64,7 +69,12 @@ function varianceKl(input: ObjectiveInput, settings: SigmaSettings): ObjectiveOu
   return { scores, klWeights: Float32Array.from(sigma, (value) => input.beta * value), sigma: Float32Array.from(sigma) }
 }
 
-function penalised(input: ObjectiveInput, scores: Float32Array, weight: number, settings: SigmaSettings): ObjectiveOutput {
+function penalised(
+  input: ObjectiveInput,
+  scores: Float32Array,
+  weight: number,
+  settings: SigmaSettings,
+): ObjectiveOutput {
   const sigma = disagreement(input, settings)
   return {
     scores: scores.map((score, row) => score - weight * (sigma[row] as number)),

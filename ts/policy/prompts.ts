@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { dataReference, seed } from '../config/blocks.js'
-import { countDropped, type DataReport } from '../data/report.js'
 import { Random } from '../data/random.js'
+import { countDropped, type DataReport } from '../data/report.js'
 import { readSource } from '../data/sources.js'
 import { readTexts } from '../data/texts.js'
 import type { Tokenizer } from '../data/tokenizer.js'
@@ -17,7 +17,10 @@ export const promptSettings = z.strictObject({
     .strictObject({
       min: z.int().min(1).default(2),
       max: z.int().min(1).default(8),
-      inclusive: z.boolean().default(false).describe("Whether max itself is drawn; classic TRL's LengthSampler leaves it out"),
+      inclusive: z
+        .boolean()
+        .default(false)
+        .describe("Whether max itself is drawn; classic TRL's LengthSampler leaves it out"),
     })
     .prefault({})
     .describe('A prompt is the first tokens of a text; their number is drawn uniformly'),
@@ -45,7 +48,8 @@ export async function cutPrompts(
 ): Promise<{ prompts: PromptSet; report: DataReport }> {
   const { min, max, inclusive } = settings.queryTokens
   const end = inclusive ? max + 1 : max
-  if (end <= min) throw argumentError('E_CONFIG', 'queryTokens', `max above min (or inclusive)`, `min ${min}, max ${max}`)
+  if (end <= min)
+    throw argumentError('E_CONFIG', 'queryTokens', `max above min (or inclusive)`, `min ${min}, max ${max}`)
   const long = texts.filter((text) => [...text].length > settings.longerThan)
   report.used -= texts.length - long.length
   const encoded = await tokenizer.encodeBatch(long)
@@ -60,7 +64,12 @@ export async function cutPrompts(
     }
   }
   if (ids.length === 0) {
-    throw argumentError('E_DATA', 'prompts', `at least one text of more than ${settings.longerThan} characters`, `${texts.length} texts, none as long`)
+    throw argumentError(
+      'E_DATA',
+      'prompts',
+      `at least one text of more than ${settings.longerThan} characters`,
+      `${texts.length} texts, none as long`,
+    )
   }
   return { prompts: { ids, texts: await tokenizer.decodeBatch(ids, { skipSpecialTokens: true }) }, report }
 }

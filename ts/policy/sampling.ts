@@ -7,5 +7,11 @@ export function generateOptions(
   options: { eosTokenIds: readonly number[]; seed: number; batchTokens: number },
 ): GenerateOptions {
   const { stopAtEos, ...rest } = sampling
-  return { ...rest, greedy: false, eosTokenIds: stopAtEos ? [...options.eosTokenIds] : [], seed: options.seed, batchTokens: options.batchTokens }
+  return {
+    ...rest,
+    greedy: false,
+    eosTokenIds: stopAtEos ? [...options.eosTokenIds] : [],
+    seed: options.seed,
+    batchTokens: options.batchTokens,
+  }
 }

@@ -1,6 +1,6 @@
+import { callNative } from '../addon/call.js'
 import { packRows } from '../data/batching.js'
 import { retokenise } from '../data/retokenise.js'
-import { withSignal } from '../training/native-call.js'
 import type { ModelScorerOptions, Scorer } from './types.js'
 
 /**
@@ -13,7 +13,7 @@ export function modelScorer(options: ModelScorerOptions): Scorer {
     async score(prompts, responses, signal) {
       const rows = responses.map((responseIds, row) => ({ prompt: prompts[row] as string, responseIds }))
       const ready = await retokenise(rows, { policy: policyTokenizer, scorer: scorerTokenizer, maxLength })
-      const values = await withSignal(signal, (call) => model.score(packRows(ready.rows), { batchTokens }, call))
+      const values = await callNative({ signal }, (call) => model.score(packRows(ready.rows), { batchTokens }, call))
       return { values, heads: model.info().numLabels, texts: ready.texts }
     },
   }

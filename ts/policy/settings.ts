@@ -39,11 +39,16 @@ export type ScoreShaping = z.output<typeof scoreShaping>
 export const sigmaSettings = z
   .strictObject({
     power: z.enum(['std', 'variance']).default('std').describe('sigma (section 5) or sigma^2 (theorem 3.6) over heads'),
-    ddof: z.union([z.literal(0), z.literal(1)]).default(1).describe('Divisor of the variance over heads: heads - ddof'),
+    ddof: z
+      .union([z.literal(0), z.literal(1)])
+      .default(1)
+      .describe('Divisor of the variance over heads: heads - ddof'),
     center: z
       .enum(['none', 'reference', 'prompt'])
       .default('none')
-      .describe('Subtracted from each head first: nothing (the paper), its mean over reference responses, or over those of the same prompt'),
+      .describe(
+        'Subtracted from each head first: nothing (the paper), its mean over reference responses, or over those of the same prompt',
+      ),
     shuffle: z.boolean().default(false).describe('Control: permute sigma within each batch'),
     constant: z.number().min(0).optional().describe('Control: this value in place of sigma'),
   })
@@ -53,13 +58,17 @@ export type SigmaSettings = z.output<typeof sigmaSettings>
 const klGradient = z
   .enum(['reward', 'exact'])
   .default('reward')
-  .describe('reward: KL inside the reward alone (the paper); exact: the score also loses beta * w_i, the gradient of E[beta w ln(pi/pi0)]')
+  .describe(
+    'reward: KL inside the reward alone (the paper); exact: the score also loses beta * w_i, the gradient of E[beta w ln(pi/pi0)]',
+  )
 
 /** What a policy is rewarded for and how its KL is weighted. */
 export const objectiveSettings = z
   .discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('vanilla'), klGradient }).describe('r - beta * KL'),
-    z.strictObject({ kind: z.literal('variance-kl'), sigma: sigmaSettings, klGradient }).describe('r - beta * sigma * KL'),
+    z
+      .strictObject({ kind: z.literal('variance-kl'), sigma: sigmaSettings, klGradient })
+      .describe('r - beta * sigma * KL'),
     z
       .strictObject({ kind: z.literal('lcb'), k: z.number().min(0), sigma: sigmaSettings, klGradient })
       .describe('r - k * sigma - beta * KL'),

@@ -12,11 +12,18 @@ export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Fl
   if (settings.constant !== undefined) return new Float64Array(rows).fill(settings.constant)
   const divisor = input.ensemble.length - settings.ddof
   if (divisor < 1) {
-    throw argumentError('E_RANGE', 'ensemble', `at least ${settings.ddof + 1} heads for sigma`, String(input.ensemble.length))
+    throw argumentError(
+      'E_RANGE',
+      'ensemble',
+      `at least ${settings.ddof + 1} heads for sigma`,
+      String(input.ensemble.length),
+    )
   }
   const sigma = new Float64Array(rows)
   for (let row = 0; row < rows; row++) {
-    const values = input.ensemble.map((head) => (input.scores[row * input.heads + head] as number) - centerAt(input, row, head))
+    const values = input.ensemble.map(
+      (head) => (input.scores[row * input.heads + head] as number) - centerAt(input, row, head),
+    )
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
     const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / divisor
     sigma[row] = settings.power === 'variance' ? variance : Math.sqrt(variance)

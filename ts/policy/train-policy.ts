@@ -1,9 +1,9 @@
+import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativePpoTrainer, PpoTrainerOptions } from '../addon/native.js'
 import { type EpochPosition, Epochs, packRows, unpackRows } from '../data/batching.js'
 import { deriveSeed, Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import { withSignal } from '../training/native-call.js'
 import { meanOf } from '../training/pair-scores.js'
 import { learningRate } from '../training/schedule.js'
 import { loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
@@ -25,9 +25,16 @@ type State = { position: EpochPosition; kl: KlControllerState; moments: RunningM
 export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPolicyResult> {
   const { policy, reference, settings } = options
   if (options.prompts.ids.length < settings.batchSize) {
-    throw argumentError('E_DATA', 'prompts', `at least one batch of ${settings.batchSize}`, String(options.prompts.ids.length))
+    throw argumentError(
+      'E_DATA',
+      'prompts',
+      `at least one batch of ${settings.batchSize}`,
+      String(options.prompts.ids.length),
+    )
   }
-  const trainer = await loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings))
+  const trainer = await callNative(undefined, () =>
+    loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings)),
+  )
   try {
     if (options.checkpoint) await loadOptimiser(options.checkpoint, trainer)
     const loop = new PolicyLoop(options, trainer)
@@ -59,13 +66,21 @@ class PolicyLoop {
     this.#trainer = trainer
     const random = Random.from(settings.seed, 'prompts')
     const { batchSize } = settings
-    this.#epochs = new Epochs({ count: prompts.ids.length, batchSize, random, dropLast: true, ...(saved && { position: saved.position }) })
+    this.#epochs = new Epochs({
+      count: prompts.ids.length,
+      batchSize,
+      random,
+      dropLast: true,
+      ...(saved && { position: saved.position }),
+    })
     this.#position = this.#epochs.position
     this.total = settings.steps ?? settings.epochs * this.#epochs.batchesPerEpoch
     this.#objective = options.objective ?? createObjective(settings.objective)
     this.#kl = new KlController(settings.kl, saved?.kl)
     this.#shaper = new ScoreShaper(settings.score, saved?.moments)
-    this.#referenceMean = saved?.referenceMean ? Float32Array.from(saved.referenceMean) : (options.referenceMean ?? null)
+    this.#referenceMean = saved?.referenceMean
+      ? Float32Array.from(saved.referenceMean)
+      : (options.referenceMean ?? null)
     this.#warnings = new StepWarnings(options.onWarning ?? (() => {}))
     this.#warnings.checkSampling(settings.sampling)
   }
@@ -88,8 +103,12 @@ class PolicyLoop {
     const settings = this.#settings
     const batch = pick(this.#options.prompts, this.#epochs.next().rows)
     const seed = deriveSeed(settings.seed, 'rollout', index)
-    const sampling = generateOptions(settings.sampling, { eosTokenIds: this.#options.eosTokenIds, seed, batchTokens: settings.batchTokens })
-    const rollout = await withSignal(signal, (call) => this.#trainer.rollout(packRows(batch.ids), sampling, call))
+    const sampling = generateOptions(settings.sampling, {
+      eosTokenIds: this.#options.eosTokenIds,
+      seed,
+      batchTokens: settings.batchTokens,
+    })
+    const rollout = await callNative({ signal }, (call) => this.#trainer.rollout(packRows(batch.ids), sampling, call))
     try {
       const heads = await this.#options.scorer.score(batch.texts, unpackRows(rollout.responses), signal)
       const output = await this.#reward(heads, batch, index)
@@ -97,7 +116,7 @@ class PolicyLoop {
       const scores = this.#finalScores(shaper.shape(output.scores), output.klWeights)
       const lr = learningRate(settings.schedule, settings.optimiser.lr, index, this.total)
       const call = { scores, klWeights: output.klWeights, lr, seed: deriveSeed(settings.seed, 'ppo', index) }
-      const stats = await withSignal(signal, (native) => this.#trainer.step(rollout, call, native))
+      const stats = await callNative({ signal }, (native) => this.#trainer.step(rollout, call, native))
       const metrics = this.#metrics(stats, output, heads)
       this.#shaper = shaper
       this.#position = this.#epochs.position
@@ -112,15 +131,29 @@ class PolicyLoop {
   async #reward(scored: HeadScores, batch: PromptSet, index: number): Promise<ObjectiveOutput> {
     const { head = 0, ensemble = Array.from({ length: scored.heads }, (_, number) => number) } = this.#options
     for (const number of [head, ...ensemble]) {
-      if (number < 0 || number >= scored.heads) throw argumentError('E_RANGE', 'head', `a head below ${scored.heads}`, String(number))
+      if (number < 0 || number >= scored.heads)
+        throw argumentError('E_RANGE', 'head', `a head below ${scored.heads}`, String(number))
     }
     const random = Random.from(this.#settings.seed, 'objective', index)
     const centers = await this.#centers(batch, index)
-    return this.#objective({ scores: scored.values, heads: scored.heads, proxy: head, ensemble, beta: this.#kl.value, centers, random })
+    return this.#objective({
+      scores: scored.values,
+      heads: scored.heads,
+      proxy: head,
+      ensemble,
+      beta: this.#kl.value,
+      centers,
+      random,
+    })
   }
 
   async #centers(batch: PromptSet, index: number): Promise<Float32Array | null> {
-    const center = this.#options.objective === undefined ? centerOf(this.#settings.objective) : this.#options.referenceMean ? 'reference' : 'none'
+    const center =
+      this.#options.objective === undefined
+        ? centerOf(this.#settings.objective)
+        : this.#options.referenceMean
+          ? 'reference'
+          : 'none'
     if (center === 'none') return null
     const { reference, scorer, eosTokenIds, signal } = this.#options
     const sampler: ReferenceSampler = { reference, scorer, settings: this.#settings, eosTokenIds, signal }

@@ -39,7 +39,12 @@ export class Checkpoints {
   }
 
   /** `write` fills the folder it is given. */
-  async save(step: number, state: Record<string, unknown>, loss: number | null, write: (folder: string) => Promise<void>): Promise<void> {
+  async save(
+    step: number,
+    state: Record<string, unknown>,
+    loss: number | null,
+    write: (folder: string) => Promise<void>,
+  ): Promise<void> {
     const target = join(this.folder, `step-${step}`)
     const partial = join(this.folder, `.step-${step}.${process.pid}.partial`)
     await this.removePartial()
@@ -49,7 +54,10 @@ export class Checkpoints {
       await syncTree(partial)
       const manifest: Manifest = { format: 1, step, loss, state, files: await describeFiles(partial) }
       const body = JSON.stringify(manifest)
-      await writeFileAtomic(join(partial, MANIFEST), `${JSON.stringify({ sha256: digestOf(body), manifest }, null, 1)}\n`)
+      await writeFileAtomic(
+        join(partial, MANIFEST),
+        `${JSON.stringify({ sha256: digestOf(body), manifest }, null, 1)}\n`,
+      )
       await rm(target, { recursive: true, force: true })
       await rename(partial, target)
       await syncPath(this.folder)
@@ -78,7 +86,9 @@ export class Checkpoints {
     }
     const first = failures[0]
     if (first !== undefined && failures.length === steps.length) {
-      throw new PrudentError('E_CORRUPT_FILE', `${first.message}; no whole checkpoint is left in ${this.folder}`, { cause: first })
+      throw new PrudentError('E_CORRUPT_FILE', `${first.message}; no whole checkpoint is left in ${this.folder}`, {
+        cause: first,
+      })
     }
     for (const failure of failures) warn(failure.message)
     return null
@@ -143,7 +153,8 @@ async function readManifest(folder: string): Promise<Manifest> {
     throw corrupt(path, isMissing(cause) ? 'is missing' : 'is not JSON', cause)
   }
   const { sha256, manifest } = parsed
-  if (manifest?.format !== 1 || digestOf(JSON.stringify(manifest)) !== sha256) throw corrupt(path, 'does not match its own SHA-256')
+  if (manifest?.format !== 1 || digestOf(JSON.stringify(manifest)) !== sha256)
+    throw corrupt(path, 'does not match its own SHA-256')
   return manifest
 }
 

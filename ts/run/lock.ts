@@ -1,8 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { randomUUID } from 'node:crypto'
 import { PrudentError } from '../errors.js'
 import { isMissing, writeError } from './atomic-files.js'
 
@@ -42,7 +42,9 @@ export async function lockRun(folder: string): Promise<RunLock> {
   } finally {
     await rm(mine, { force: true })
   }
-  throw new PrudentError('E_LOCKED', `${folder}: other processes keep taking the lock; try again`, { argument: '--output' })
+  throw new PrudentError('E_LOCKED', `${folder}: other processes keep taking the lock; try again`, {
+    argument: '--output',
+  })
 }
 
 async function tryLink(from: string, to: string): Promise<boolean> {

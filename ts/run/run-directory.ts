@@ -20,7 +20,8 @@ export interface RunOptions {
 }
 
 /** What a run may leave in its folder; `overwrite` removes these and nothing else. */
-const ARTEFACTS = /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.html|summary\.json|\..*\.partial)$/
+const ARTEFACTS =
+  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.html|summary\.json|\..*\.partial)$/
 
 /**
  * One run: config.yaml (resolved), metrics.jsonl, TensorBoard events, checkpoints/step-N/, and model/ once it is done. Locked
@@ -92,7 +93,10 @@ export class RunDirectory {
   async log(entry: MetricsEntry): Promise<void> {
     const { step, ...values } = entry
     await this.#metrics.append(entry)
-    this.#events ??= await EventWriter.create(this.folder, this.#resumedAfter === undefined ? {} : { resumedAfter: this.#resumedAfter })
+    this.#events ??= await EventWriter.create(
+      this.folder,
+      this.#resumedAfter === undefined ? {} : { resumedAfter: this.#resumedAfter },
+    )
     await this.#events.scalars(step, values)
   }
 
@@ -144,7 +148,11 @@ async function prepare(folder: string, options: RunOptions): Promise<void> {
   const path = join(folder, 'config.yaml')
   const names = (await readdir(folder)).filter((name) => !/^\.?run\.lock/.test(name))
   if (options.overwrite) await removeArtefacts(folder, names)
-  else await removeArtefacts(folder, names.filter((name) => name.endsWith('.partial')))
+  else
+    await removeArtefacts(
+      folder,
+      names.filter((name) => name.endsWith('.partial')),
+    )
   const present = options.overwrite ? null : await readRunConfig(path)
   if (present === null) {
     const others = options.overwrite ? [] : names.filter((name) => !name.endsWith('.partial'))

@@ -1,6 +1,6 @@
+import { callNative } from '../addon/call.js'
 import type { NativeModel } from '../addon/native.js'
 import { packRows } from '../data/batching.js'
-import { withSignal } from './native-call.js'
 import { measurePairs, type PairMeasures } from './pair-scores.js'
 import type { PairFeatures, TokenPairs } from './types.js'
 
@@ -12,7 +12,9 @@ export async function cachePairFeatures(
 ): Promise<PairFeatures> {
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
   const count = pairs.chosen.length
-  const cache = await withSignal(options.signal, (call) => model.cacheFeatures(rows, { batchTokens: options.batchTokens }, call))
+  const cache = await callNative(options, (call) =>
+    model.cacheFeatures(rows, { batchTokens: options.batchTokens }, call),
+  )
   const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
   return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
 }
@@ -30,7 +32,7 @@ export async function headMeasures(
   heads: number,
   signal?: AbortSignal,
 ): Promise<PairMeasures> {
-  const scores = await withSignal(signal, (call) => features.cache.score(weights, heads, call))
+  const scores = await callNative({ signal }, (call) => features.cache.score(weights, heads, call))
   const pick = (rows: Int32Array) => {
     const picked = new Float32Array(rows.length * heads)
     rows.forEach((row, pair) => {

@@ -21,8 +21,13 @@ export class HeadOrder {
     const random = Random.from(settings.seed, 'heads')
     const orders = settings.order === 'per-head' ? settings.heads : 1
     const base = { count: pairs, batchSize: settings.batchSize, ...(position && { position }) }
-    this.#epochs = Array.from({ length: orders }, (_, head) => new Epochs({ ...base, random: random.split('order', head) }))
-    this.#samples = settings.bootstrap ? Array.from({ length: settings.heads }, (_, head) => resample(pairs, random.split('bootstrap', head))) : []
+    this.#epochs = Array.from(
+      { length: orders },
+      (_, head) => new Epochs({ ...base, random: random.split('order', head) }),
+    )
+    this.#samples = settings.bootstrap
+      ? Array.from({ length: settings.heads }, (_, head) => resample(pairs, random.split('bootstrap', head)))
+      : []
     this.batchesPerEpoch = this.#first.batchesPerEpoch
   }
 

@@ -1,11 +1,11 @@
 import type { z } from 'zod'
+import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { EpochPosition } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 import { cachePairFeatures, headMeasures } from './features.js'
 import { HeadOrder } from './head-order.js'
-import { withSignal } from './native-call.js'
 import { adamwOptions } from './optimiser.js'
 import { meanOf } from './pair-scores.js'
 import { learningRate, totalSteps } from './schedule.js'
@@ -36,11 +36,14 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
   const order = new HeadOrder(features.chosen.length, settings, saved?.position)
   const total = totalSteps(settings, order.batchesPerEpoch)
   const mean = new SmoothedLoss(settings.stopAt, saved?.mean)
-  const each = Array.from({ length: settings.heads }, (_, head) => new SmoothedLoss(settings.stopAt, saved?.heads[head]))
+  const each = Array.from(
+    { length: settings.heads },
+    (_, head) => new SmoothedLoss(settings.stopAt, saved?.heads[head]),
+  )
   const initial = initialHeads(settings, hidden, training.firstHead)
   const anchor = settings.anchored ? anchorStrength(settings, features.chosen.length) : 0
   const options = { ...adamwOptions(settings.optimiser), heads: settings.heads, initial, anchor }
-  const trainer = await loadAddon().createHeadsTrainer(features.cache, options)
+  const trainer = await callNative(undefined, () => loadAddon().createHeadsTrainer(features.cache, options))
   let position = order.position
 
   async function step(index: number) {
@@ -48,7 +51,9 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
     const rowsOf = (side: Int32Array) => batch.pairs.map((pair) => side[pair] as number)
     const [chosen, rejected] = [rowsOf(features.chosen), rowsOf(features.rejected)]
-    const result = await withSignal(signal, (call) => trainer.step(chosen, rejected, { lr, perHead: batch.perHead }, call))
+    const result = await callNative({ signal }, (call) =>
+      trainer.step(chosen, rejected, { lr, perHead: batch.perHead }, call),
+    )
     position = order.position
     mean.add(meanOf(result.lossPerHead))
     for (const [head, smoothed] of each.entries()) smoothed.add(result.lossPerHead[head] as number)
@@ -93,7 +98,9 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
       heads: settings.heads,
       hidden,
       lossPerHead: Float32Array.from(each, (smoothed) => smoothed.value),
-      heldOutAccuracyPerHead: last ? Float32Array.from(each, (_, head) => last[`eval/accuracy/${head}`] as number) : null,
+      heldOutAccuracyPerHead: last
+        ? Float32Array.from(each, (_, head) => last[`eval/accuracy/${head}`] as number)
+        : null,
     }
   } finally {
     await trainer.dispose()
@@ -105,7 +112,8 @@ export async function trainEnsemble(training: EnsembleTraining): Promise<HeadsRe
   const { model, pairs, heldOut, settings, signal, ...context } = training
   const options = { batchTokens: settings.batchTokens, signal }
   const hidden = model.info().hiddenSize
-  const firstHead = settings.init.kind === 'keep-first' ? { firstHead: (await model.scoreWeight()).slice(0, hidden) } : {}
+  const firstHead =
+    settings.init.kind === 'keep-first' ? { firstHead: (await model.scoreWeight()).slice(0, hidden) } : {}
   const features = await cachePairFeatures(model, pairs, options)
   const held = heldOut && heldOut.chosen.length > 0 ? await cachePairFeatures(model, heldOut, options) : undefined
   try {
@@ -129,7 +137,12 @@ export function initialHeads(settings: HeadsSettings, hidden: number, firstHead?
   }
   if (settings.init.kind === 'all-new') return weights
   if (firstHead?.length !== hidden) {
-    throw argumentError('E_SHAPE', 'firstHead', `a trained head of ${hidden} numbers (init.kind is keep-first)`, String(firstHead?.length ?? 'none'))
+    throw argumentError(
+      'E_SHAPE',
+      'firstHead',
+      `a trained head of ${hidden} numbers (init.kind is keep-first)`,
+      String(firstHead?.length ?? 'none'),
+    )
   }
   weights.set(firstHead)
   return weights
@@ -137,7 +150,8 @@ export function initialHeads(settings: HeadsSettings, hidden: number, firstHead?
 
 /** Of the ridge anchor / 2 * |h - h0|^2 beside a loss that is a mean over pairs: the prior N(h0, std^2) has weight 1 / (pairs * std^2). */
 export function anchorStrength(settings: HeadsSettings, pairs: number): number {
-  if (!(settings.init.std > 0)) throw argumentError('E_RANGE', 'init.std', 'a number > 0 for anchored heads', String(settings.init.std))
+  if (!(settings.init.std > 0))
+    throw argumentError('E_RANGE', 'init.std', 'a number > 0 for anchored heads', String(settings.init.std))
   return 1 / (pairs * settings.init.std ** 2)
 }
 

@@ -1,9 +1,9 @@
+import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativeModel } from '../addon/native.js'
 import { type EpochPosition, Epochs, packRows } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import { withSignal } from './native-call.js'
 import { adamwOptions } from './optimiser.js'
 import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
@@ -19,25 +19,39 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   if (rows.length === 0) throw argumentError('E_DATA', 'rows', 'at least one text', 'none')
   const saved = checkpoint?.state as State | undefined
   const random = Random.from(settings.seed, 'language-model')
-  const epochs = new Epochs({ count: rows.length, batchSize: settings.batchSize, random, ...(saved && { position: saved.position }) })
+  const epochs = new Epochs({
+    count: rows.length,
+    batchSize: settings.batchSize,
+    random,
+    ...(saved && { position: saved.position }),
+  })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
   const options = { ...adamwOptions(settings.optimiser), batchTokens: settings.batchTokens }
-  const trainer = await loadAddon().createLanguageModelTrainer(model, options)
+  const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
   let position = epochs.position
 
   async function step(index: number) {
     const batch = epochs.next()
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
-    const { loss, gradNorm, tokens } = await withSignal(signal, (call) => trainer.step(takeRows(rows, batch.rows), { lr }, call))
+    const { loss, gradNorm, tokens } = await callNative({ signal }, (call) =>
+      trainer.step(takeRows(rows, batch.rows), { lr }, call),
+    )
     position = epochs.position
     smoothed.add(loss)
-    const metrics = { 'train/loss': loss, 'train/smoothed_loss': smoothed.value, 'train/grad_norm': gradNorm, 'train/lr': lr }
+    const metrics = {
+      'train/loss': loss,
+      'train/smoothed_loss': smoothed.value,
+      'train/grad_norm': gradNorm,
+      'train/lr': lr,
+    }
     return { ...metrics, 'train/epoch': batch.epoch, 'train/tokens': tokens }
   }
 
   const heldOut = training.heldOut ?? []
-  const evaluate = async () => ({ 'eval/loss': await languageModelLoss(model, heldOut, { batchTokens: settings.batchTokens, signal }) })
+  const evaluate = async () => ({
+    'eval/loss': await languageModelLoss(model, heldOut, { batchTokens: settings.batchTokens, signal }),
+  })
   try {
     if (checkpoint) await loadOptimiser(checkpoint, trainer)
     const result = await runLoop(
@@ -65,6 +79,8 @@ export async function languageModelLoss(
   rows: readonly Int32Array[],
   options: { batchTokens: number; signal?: AbortSignal | undefined },
 ): Promise<number> {
-  const logprobs = await withSignal(options.signal, (call) => model.logprobs(packRows(rows), { batchTokens: options.batchTokens }, call))
+  const logprobs = await callNative(options, (call) =>
+    model.logprobs(packRows(rows), { batchTokens: options.batchTokens }, call),
+  )
   return -logprobs.reduce((sum, value) => sum + value, 0) / logprobs.length
 }

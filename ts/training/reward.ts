@@ -1,15 +1,15 @@
+import type { z } from 'zod'
+import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativeModel } from '../addon/native.js'
 import { type EpochPosition, Epochs, packRows } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import { withSignal } from './native-call.js'
 import { adamwOptions } from './optimiser.js'
-import { measurePairs, meanOf, type PairMeasures } from './pair-scores.js'
+import { meanOf, measurePairs, type PairMeasures } from './pair-scores.js'
 import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { rewardSettings } from './settings.js'
-import type { z } from 'zod'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
 import { loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { RewardResult, RewardTraining, TokenPairs } from './types.js'
@@ -32,29 +32,43 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   const saved = checkpoint?.state as State | undefined
   const random = Random.from(settings.seed, 'reward')
   const count = pairs.chosen.length
-  const epochs = new Epochs({ count, batchSize: settings.batchSize, random, ...(saved && { position: saved.position }) })
+  const epochs = new Epochs({
+    count,
+    batchSize: settings.batchSize,
+    random,
+    ...(saved && { position: saved.position }),
+  })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
   const options = { ...adamwOptions(settings.optimiser), batchTokens: settings.batchTokens }
-  const trainer = await loadAddon().createRewardTrainer(model, options)
+  const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position
 
   async function step(index: number) {
     const batch = epochs.next()
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
     const [chosen, rejected] = [takeRows(pairs.chosen, batch.rows), takeRows(pairs.rejected, batch.rows)]
-    const result = await withSignal(signal, (call) => trainer.step(chosen, rejected, { lr }, call))
+    const result = await callNative({ signal }, (call) => trainer.step(chosen, rejected, { lr }, call))
     position = epochs.position
     // The step's loss is the sum over heads; early stop and plots speak of one head.
     const loss = meanOf(result.lossPerHead)
     smoothed.add(loss)
     const metrics = { 'train/loss': loss, 'train/smoothed_loss': smoothed.value, 'train/accuracy': result.accuracy }
-    return { ...metrics, 'train/grad_norm': result.gradNorm, 'train/lr': lr, 'train/epoch': batch.epoch, 'train/tokens': result.tokens }
+    return {
+      ...metrics,
+      'train/grad_norm': result.gradNorm,
+      'train/lr': lr,
+      'train/epoch': batch.epoch,
+      'train/tokens': result.tokens,
+    }
   }
 
   const heldOut = training.heldOut
   const evaluate = async () => {
-    const { accuracy, loss } = await rewardMeasures(model, heldOut as TokenPairs, { batchTokens: settings.batchTokens, signal })
+    const { accuracy, loss } = await rewardMeasures(model, heldOut as TokenPairs, {
+      batchTokens: settings.batchTokens,
+      signal,
+    })
     return { 'eval/accuracy': meanOf(accuracy), 'eval/loss': meanOf(loss) }
   }
   try {
@@ -87,7 +101,7 @@ export async function rewardMeasures(
 ): Promise<PairMeasures> {
   const { batchTokens, signal } = options
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
-  const scores = await withSignal(signal, (call) => model.score(rows, { batchTokens }, call))
+  const scores = await callNative({ signal }, (call) => model.score(rows, { batchTokens }, call))
   const half = scores.length / 2
   return measurePairs(scores.subarray(0, half), scores.subarray(half), model.info().numLabels)
 }

@@ -9,13 +9,22 @@ const stepSettings = {
   batchTokens: z.int().min(1).default(8192).describe('Tokens of one forward and backward; gradients add up over them'),
   schedule,
   seed: seed.default(0).describe('Order of the data'),
-  evaluateEvery: z.int().min(1).optional().describe('Steps between evaluations on the held-out part; default: at the end only'),
+  evaluateEvery: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Steps between evaluations on the held-out part; default: at the end only'),
 }
 
 /** Training ends before its last step once the smoothed loss is low enough. */
 export const stopAt = z.strictObject({
   loss: z.number().positive().describe('Ends training when the smoothed training loss is at most this'),
-  smoothing: z.number().min(0).lt(1).default(0.95).describe('Weight of the past in the exponential moving average (bias-corrected)'),
+  smoothing: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.95)
+    .describe('Weight of the past in the exponential moving average (bias-corrected)'),
 })
 export type StopAt = z.output<typeof stopAt>
 
@@ -42,12 +51,18 @@ export const headsSettings = z.strictObject({
   optimiser,
   heads: z.int().min(1).default(10),
   init: headsInit.prefault({}),
-  order: z.enum(['shared', 'per-head']).default('shared').describe('Whether each head sees the pairs in an order of its own'),
-  bootstrap: z.boolean().default(false).describe('Each head trains on its own sample of the pairs, drawn with replacement'),
+  order: z
+    .enum(['shared', 'per-head'])
+    .default('shared')
+    .describe('Whether each head sees the pairs in an order of its own'),
+  bootstrap: z
+    .boolean()
+    .default(false)
+    .describe('Each head trains on its own sample of the pairs, drawn with replacement'),
   anchored: z
     .boolean()
     .default(false)
-    .describe('Ridge of weight 1 / (pairs * init.std^2) toward each head\'s own start (anchored ensembles)'),
+    .describe("Ridge of weight 1 / (pairs * init.std^2) toward each head's own start (anchored ensembles)"),
   stopAt: stopAt.optional().describe('On the mean loss over heads'),
 })
 export type HeadsSettings = z.output<typeof headsSettings>
@@ -63,5 +78,8 @@ export type CheckpointSettings = z.output<typeof checkpointSettings>
 
 /** Rows kept from training to measure it. */
 export const heldOutSettings = z
-  .strictObject({ fraction: fraction.lt(1).default(0.05).describe('Share of the rows held out'), seed: seed.default(0) })
+  .strictObject({
+    fraction: fraction.lt(1).default(0.05).describe('Share of the rows held out'),
+    seed: seed.default(0),
+  })
   .prefault({})

@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { callNative } from '../addon/call.js'
 import type { NativeModel, NativeTrainer } from '../addon/native.js'
+import { PrudentError } from '../errors.js'
 import type { Checkpoint } from '../run/checkpoints.js'
-import { isCancelled, throwIfAborted } from './native-call.js'
 import type { StepMetrics, TrainingContext, TrainingResult } from './types.js'
 
 /** What differs between the loops; the rest (order of things, saving, stopping) is runLoop's. */
@@ -92,11 +93,15 @@ class LoopRunner {
 
   #isEvaluationDue(): boolean {
     const { evaluate, evaluateEvery } = this.#loop
-    return evaluate !== undefined && (this.#isOver() || (evaluateEvery !== undefined && this.done % evaluateEvery === 0))
+    return (
+      evaluate !== undefined && (this.#isOver() || (evaluateEvery !== undefined && this.done % evaluateEvery === 0))
+    )
   }
 
   async #evaluateIfCutShort(): Promise<void> {
-    const isMissing = !this.metrics.some((entry) => entry.step === this.done && Object.keys(entry).some((name) => name.startsWith('eval/')))
+    const isMissing = !this.metrics.some(
+      (entry) => entry.step === this.done && Object.keys(entry).some((name) => name.startsWith('eval/')),
+    )
     if (!this.#isEvaluationDue() || !isMissing) return
     await this.#log({ step: this.done, ...(await this.#loop.evaluate?.()) })
   }
@@ -117,6 +122,14 @@ class LoopRunner {
   }
 }
 
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new PrudentError('E_CANCELLED', 'stopped', { cause: signal.reason })
+}
+
+function isCancelled(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === 'E_CANCELLED'
+}
+
 const OPTIMISER_FILE = 'optimiser.safetensors'
 
 /** The model folder inside a checkpoint: open the model from here to go on. */
@@ -126,15 +139,15 @@ export function checkpointModel(checkpoint: Checkpoint): string {
 
 /** What a checkpoint of a trained model holds. */
 export async function saveModelAndOptimiser(folder: string, model: NativeModel, trainer: NativeTrainer): Promise<void> {
-  await model.save(join(folder, 'model'))
+  await callNative(undefined, (call) => model.save(join(folder, 'model'), {}, call))
   await saveOptimiser(folder, trainer)
 }
 
 export async function saveOptimiser(folder: string, trainer: NativeTrainer): Promise<void> {
   await mkdir(folder, { recursive: true })
-  await trainer.saveState(join(folder, OPTIMISER_FILE))
+  await callNative(undefined, () => trainer.saveState(join(folder, OPTIMISER_FILE)))
 }
 
 export async function loadOptimiser(checkpoint: Checkpoint, trainer: NativeTrainer): Promise<void> {
-  await trainer.loadState(join(checkpoint.folder, OPTIMISER_FILE))
+  await callNative(undefined, () => trainer.loadState(join(checkpoint.folder, OPTIMISER_FILE)))
 }

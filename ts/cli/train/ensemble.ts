@@ -14,9 +14,19 @@ async function train(session: Session, { config, run, context }: Start<EnsembleR
   const { folder, tokenizer } = await resolveWithTokenizer(session, config.model, config.tokenizer)
   const pairs = await loadPairs(session, config.data, config.heldOut, tokenizer)
   // The base is frozen and the heads live in the trainer's state, so a resume too begins from the reward model.
-  const model = await openModel(session, folder, { task: 'sequence-classification', dtype: config.dtype, device: config.device })
+  const model = await openModel(session, folder, {
+    task: 'sequence-classification',
+    dtype: config.dtype,
+    device: config.device,
+  })
   try {
-    const result = await trainEnsemble({ ...context, model, pairs: pairs.train, heldOut: pairs.heldOut, settings: config.training })
+    const result = await trainEnsemble({
+      ...context,
+      model,
+      pairs: pairs.train,
+      heldOut: pairs.heldOut,
+      settings: config.training,
+    })
     await saveResult(run, model, tokenizer.folder)
     const { steps, stoppedEarly, heads, lossPerHead, heldOutAccuracyPerHead } = result
     const accuracies = heldOutAccuracyPerHead === null ? null : Array.from(heldOutAccuracyPerHead)

@@ -7,7 +7,15 @@ import { trainPolicy } from '../../policy/train-policy.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
 import { type PolicyRun, policyRun } from './schemas.js'
-import { openModel, openTrained, resolveWithTokenizer, type ResolvedModel, type Start, saveResult, startTraining } from './start.js'
+import {
+  openModel,
+  openTrained,
+  type ResolvedModel,
+  resolveWithTokenizer,
+  type Start,
+  saveResult,
+  startTraining,
+} from './start.js'
 
 /** `prudent train policy` */
 export async function trainPolicyCommand(session: Session, options: TrainOptions): Promise<void> {
@@ -47,7 +55,13 @@ async function train(session: Session, start: Start<PolicyRun>) {
     await saveResult(run, models.policy, base.tokenizer.folder)
     const last = metrics.at(-1) ?? {}
     const named = (name: string) => (last as Record<string, number>)[name] ?? null
-    return { steps, kl: named('objective/kl'), rewardMean: named('env/reward_mean'), rewardStd: named('env/reward_std'), klCoef }
+    return {
+      steps,
+      kl: named('objective/kl'),
+      rewardMean: named('env/reward_mean'),
+      rewardStd: named('env/reward_std'),
+      klCoef,
+    }
   } finally {
     for (const model of opened) await model.dispose()
   }

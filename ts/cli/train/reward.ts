@@ -22,7 +22,13 @@ async function train(session: Session, { config, run, checkpoint, context }: Sta
     seed: config.headSeed,
   })
   try {
-    const result = await trainRewardModel({ ...context, model, pairs: pairs.train, heldOut: pairs.heldOut, settings: config.training })
+    const result = await trainRewardModel({
+      ...context,
+      model,
+      pairs: pairs.train,
+      heldOut: pairs.heldOut,
+      settings: config.training,
+    })
     await saveResult(run, model, tokenizer.folder)
     const { steps, stoppedEarly, heldOutAccuracy, heldOutLoss } = result
     return { steps, stoppedEarly, heldOutAccuracy, heldOutLoss }

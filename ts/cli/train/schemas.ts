@@ -2,7 +2,13 @@ import { z } from 'zod'
 import { device, dtype, modelReference, pathText, preferenceData, seed, textData } from '../../config/blocks.js'
 import { promptSettings } from '../../policy/prompts.js'
 import { ppoSettings } from '../../policy/settings.js'
-import { checkpointSettings, headsSettings, heldOutSettings, languageModelSettings, rewardSettings } from '../../training/settings.js'
+import {
+  checkpointSettings,
+  headsSettings,
+  heldOutSettings,
+  languageModelSettings,
+  rewardSettings,
+} from '../../training/settings.js'
 
 /** Configurations of `prudent train`. `task` may be left out; config.yaml of a run names it. */
 
@@ -21,7 +27,9 @@ const newModel = z.strictObject({
 
 export const languageModelRun = z.strictObject({
   task: z.literal('language-model').default('language-model'),
-  model: z.union([modelReference, newModel]).describe('Where training starts: a model, or { config } for random weights (tokenizer needed)'),
+  model: z
+    .union([modelReference, newModel])
+    .describe('Where training starts: a model, or { config } for random weights (tokenizer needed)'),
   data: textData,
   heldOut: heldOutSettings,
   training: languageModelSettings,
@@ -61,8 +69,16 @@ export const policyRun = z.strictObject({
     maxLength: z.int().min(2).default(1024).describe('Longer inputs are cut on the left'),
     batchTokens: z.int().min(1).default(16384),
     head: z.int().min(0).default(0).describe('The head that is the reward'),
-    ensemble: z.array(z.int().min(0)).min(1).optional().describe('Heads that sigma, mean and minimum are taken over; default all'),
-    referenceMean: z.array(z.number()).min(1).optional().describe('Mean score of each head over reference responses; measured when needed and absent'),
+    ensemble: z
+      .array(z.int().min(0))
+      .min(1)
+      .optional()
+      .describe('Heads that sigma, mean and minimum are taken over; default all'),
+    referenceMean: z
+      .array(z.number())
+      .min(1)
+      .optional()
+      .describe('Mean score of each head over reference responses; measured when needed and absent'),
   }),
   prompts: promptSettings,
   ppo: ppoSettings.prefault({}),

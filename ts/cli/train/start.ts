@@ -1,6 +1,7 @@
 import { copyFile, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
+import { callNative } from '../../addon/call.js'
 import { loadAddon } from '../../addon/load.js'
 import type { LoadModelOptions, NativeModel } from '../../addon/native.js'
 import type { ModelReference } from '../../config/blocks.js'
@@ -11,7 +12,6 @@ import { PrudentError } from '../../errors.js'
 import type { Checkpoint } from '../../run/checkpoints.js'
 import type { PlainConfig } from '../../run/config-file.js'
 import { RunDirectory } from '../../run/run-directory.js'
-import { withSignal } from '../../training/native-call.js'
 import type { CheckpointSettings } from '../../training/settings.js'
 import { checkpointModel } from '../../training/step-loop.js'
 import type { StepMetrics, TrainingContext } from '../../training/types.js'
@@ -36,7 +36,11 @@ export async function startTraining<Schema extends z.ZodType>(
   schema: Schema,
   body: (start: Start<z.output<Schema>>) => Promise<Record<string, unknown>>,
 ): Promise<void> {
-  const set = [...options.set, ...(options.device ? [`device=${options.device}`] : []), ...(options.dtype ? [`dtype=${options.dtype}`] : [])]
+  const set = [
+    ...options.set,
+    ...(options.device ? [`device=${options.device}`] : []),
+    ...(options.dtype ? [`dtype=${options.dtype}`] : []),
+  ]
   const config = await loadConfig(schema, options.config, { set })
   const { saving } = config as { saving: CheckpointSettings }
   const overwrite = options.overwrite ?? false
@@ -110,7 +114,7 @@ export async function openTrained(
 
 export async function openModel(session: Session, folder: string, options: LoadModelOptions): Promise<NativeModel> {
   const device = options.device === 'cuda' ? 'cuda:0' : options.device
-  return withSignal(session.signal, (call) => loadAddon().loadModel(folder, { ...options, device }, call))
+  return callNative({ signal: session.signal }, (call) => loadAddon().loadModel(folder, { ...options, device }, call))
 }
 
 /** A model of random weights, from its config.json. */
@@ -119,7 +123,7 @@ export async function createModel(file: string, options: LoadModelOptions): Prom
     throw new PrudentError('E_NOT_FOUND', `${file}: no such config.json`, { argument: 'model.config', cause })
   })
   const device = options.device === 'cuda' ? 'cuda:0' : options.device
-  return loadAddon().createModel(text, { ...options, device })
+  return callNative(undefined, () => loadAddon().createModel(text, { ...options, device }))
 }
 
 const TOKENIZER_FILES = [
