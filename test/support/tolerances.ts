@@ -1,0 +1,13 @@
+/** How far results may be from their reference, each with its reason. Relative to the largest magnitude of the reference. */
+export const tolerances = {
+  /** fp32 scores, logits and log-probabilities against transformers: PyTorch's own noise is 4e-6, typical mistakes make 1e-4. */
+  modelOutput: 3e-5,
+} as const
+
+/** Largest absolute difference over the largest magnitude of `scale` (the expected values unless given). */
+export function relativeError(actual: readonly number[], expected: readonly number[], scale = expected): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY
+  const largest = Math.max(...scale.map(Math.abs), Number.MIN_VALUE)
+  const differences = actual.map((value, index) => Math.abs(value - (expected[index] as number)) / largest)
+  return Math.max(0, ...differences)
+}

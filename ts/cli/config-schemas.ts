@@ -1,0 +1,19 @@
+import type { z } from 'zod'
+import { toJsonSchema } from '../config/json-schema.js'
+import { studyConfigSchema } from '../study/config.js'
+import { ensembleRun, languageModelRun, policyRun, rewardRun } from './train/schemas.js'
+
+/** Root schemas of all configuration files, by the name of their JSON Schema in configs/schema. */
+export const ROOT_SCHEMAS: Record<string, z.ZodType> = {
+  study: studyConfigSchema,
+  'language-model': languageModelRun,
+  reward: rewardRun,
+  ensemble: ensembleRun,
+  policy: policyRun,
+}
+
+/** JSON Schemas for editors; scripts/make-config-schemas.mjs writes them and a test holds them current. */
+export function configSchemas(): Record<string, string> {
+  const entries = Object.entries(ROOT_SCHEMAS)
+  return Object.fromEntries(entries.map(([name, schema]) => [name, toJsonSchema(schema, `prudent: ${name} configuration`)]))
+}
