@@ -29,10 +29,22 @@ export interface Finished {
   milliseconds: number
 }
 
+/** A folder that looks like a torch wheel's torch/. */
+export function makeLibtorch(folder: string, version: string): string {
+  mkdirSync(join(folder, 'include', 'ATen'), { recursive: true })
+  mkdirSync(join(folder, 'lib'), { recursive: true })
+  writeFileSync(join(folder, 'include', 'ATen', 'ATen.h'), '')
+  writeFileSync(join(folder, 'lib', 'libtorch_cpu.so'), '')
+  writeFileSync(join(folder, 'version.py'), `__version__ = '${version}'\n`)
+  return folder
+}
+
 export class SmallClone implements Disposable {
   readonly root: string
   readonly libtorch: string
-  private readonly folder: string
+  /** Everything of this clone lies in here. */
+  readonly folder: string
+  private readonly toolFolders: string[] = []
   private readonly children: ChildProcess[] = []
 
   /** The name of the folder holds a space, as users' paths do. */
@@ -49,7 +61,7 @@ export class SmallClone implements Disposable {
     this.write('native/tests/one.cpp', 'extern "C" int one_of_tests() { return 1; }\n')
     this.write('ts/index.ts', 'export const one = 1\n')
     this.write('tsconfig.json', JSON.stringify({ compilerOptions: { rootDir: '.', outDir: 'dist', module: 'nodenext', types: [] }, include: ['ts'] }))
-    this.libtorch = this.makeLibtorch(join(this.folder, 'libtorch of mine'), '2.13.0+cpu')
+    this.libtorch = makeLibtorch(join(this.folder, 'libtorch of mine'), '2.13.0+cpu')
   }
 
   write(name: string, text: string): string {
@@ -59,18 +71,11 @@ export class SmallClone implements Disposable {
     return file
   }
 
-  makeLibtorch(folder: string, version: string): string {
-    mkdirSync(join(folder, 'include', 'ATen'), { recursive: true })
-    mkdirSync(join(folder, 'lib'), { recursive: true })
-    writeFileSync(join(folder, 'include', 'ATen', 'ATen.h'), '')
-    writeFileSync(join(folder, 'lib', 'libtorch_cpu.so'), '')
-    writeFileSync(join(folder, 'version.py'), `__version__ = '${version}'\n`)
-    return folder
-  }
-
   /** A folder of links to programs, to be the whole of PATH. */
   toolFolder(tools: Record<string, string>): string {
-    const folder = mkdtempSync(join(this.folder, 'tools '))
+    // No space here: GNU make cannot itself live in such a folder.
+    const folder = mkdtempSync(join(tmpdir(), 'prudent-tools-'))
+    this.toolFolders.push(folder)
     for (const [name, target] of Object.entries(tools)) symlinkSync(target, join(folder, name))
     return folder
   }
@@ -99,7 +104,7 @@ export class SmallClone implements Disposable {
 
   [Symbol.dispose](): void {
     for (const child of this.children) child.kill('SIGKILL')
-    rmSync(this.folder, { recursive: true, force: true })
+    for (const folder of [this.folder, ...this.toolFolders]) rmSync(folder, { recursive: true, force: true })
   }
 }
 

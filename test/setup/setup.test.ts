@@ -104,7 +104,7 @@ describe('failures', () => {
     const tools = Object.fromEntries(['npm', 'c++', 'cmake', 'make', 'as', 'ld', 'ar', 'ranlib', 'sh'].map((name) => [name, which(name)]))
     const { status, stderr } = await clone.run([], { PATH: clone.toolFolder({ node: process.execPath, ...tools }) })
     expect(stderr).toMatch(/no Python 3 \(Debian package: python3\)/)
-    expect({ status, stderr }).toMatchObject({ status: 0 })
+    expect(`${status} ${stderr}`).toMatch(/^0/)
     expect(existsSync(join(clone.root, 'build', 'cmake', 'Makefile'))).toBe(true)
   })
 
