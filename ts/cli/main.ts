@@ -14,6 +14,12 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
   report: () => import('./report.js'),
+  reproduce: () => import('./reproduce.js'),
+  train: () => import('./train.js'),
+  score: () => import('./score.js'),
+  generate: () => import('./generate.js'),
+  logprobs: () => import('./logprobs.js'),
+  report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }
 
