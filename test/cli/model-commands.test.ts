@@ -71,7 +71,10 @@ describe.each(['gpt2-policy', 'llama-policy', 'gemma-policy'])('generate and log
   })
   test('log-probabilities are those of transformers', async () => {
     const expected = await expectedRows<ExpectedAnswer>(name)
-    const rows = await run<{ index: number; logprobs: number[] }>(['logprobs', ...model(name)], lines(expected.map((row) => row.input)))
+    const rows = await run<{ index: number; logprobs: number[] }>(
+      ['logprobs', ...model(name)],
+      lines(expected.map((row) => row.input)),
+    )
     for (const [index, row] of rows.entries()) {
       const want = (expected[index] as ExpectedAnswer).logprobs
       expect(row.logprobs).toHaveLength(want.length)
@@ -86,13 +89,32 @@ describe('generate', () => {
   test('an EOS ends the response and stays in response_ids', async () => {
     const [first] = await expectedRows<ExpectedAnswer>('gemma-policy')
     const end = first?.response_ids[2] as number
-    const parameters = ['generate', ...model('gemma-policy'), '--greedy', '--max-new-tokens', '12', '--eos-token-id', `${end},100000`]
+    const parameters = [
+      'generate',
+      ...model('gemma-policy'),
+      '--greedy',
+      '--max-new-tokens',
+      '12',
+      '--eos-token-id',
+      `${end},100000`,
+    ]
     const [row] = await run<Answered>(parameters, lines([first?.input as object]))
     const until = (first?.response_ids ?? []).indexOf(end) + 1
     expect(row?.response_ids).toEqual(first?.response_ids.slice(0, until))
   })
   test('sampling is fixed by the seed and does not depend on the rows beside', async () => {
-    const parameters = ['generate', ...model('llama-policy'), '--max-new-tokens', '8', '--temperature', '1.3', '--top-k', '50', '--top-p', '0.95']
+    const parameters = [
+      'generate',
+      ...model('llama-policy'),
+      '--max-new-tokens',
+      '8',
+      '--temperature',
+      '1.3',
+      '--top-k',
+      '50',
+      '--top-p',
+      '0.95',
+    ]
     const all = await run<Answered>([...parameters, '--seed', '3'], lines(prompts))
     const first = await run<Answered>([...parameters, '--seed', '3', '--batch-tokens', '1'], lines(prompts.slice(0, 1)))
     const other = await run<Answered>([...parameters, '--seed', '4'], lines(prompts))
@@ -106,16 +128,25 @@ describe('generate', () => {
     const parameters = ['generate', '--model', bare, '--greedy', '--max-new-tokens', '4']
     const [row] = await run<Answered>(parameters, lines([{ input_ids: [5, 6] }]))
     expect(row).toMatchObject({ text: null, response_ids: expect.any(Array) })
-    const withTokenizer = await run<Answered>([...parameters, '--tokenizer', join(FILES, 'gpt2-policy')], lines([{ input_ids: [5, 6] }]))
+    const withTokenizer = await run<Answered>(
+      [...parameters, '--tokenizer', join(FILES, 'gpt2-policy')],
+      lines([{ input_ids: [5, 6] }]),
+    )
     expect(withTokenizer[0]).toEqual({ ...row, text: expect.any(String) })
-    const refused = await runCommand([...parameters, '--input', '-', '--output', '-'], { input: lines([{ text: 'a' }]) })
+    const refused = await runCommand([...parameters, '--input', '-', '--output', '-'], {
+      input: lines([{ text: 'a' }]),
+    })
     expect(refused).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('E_NOT_FOUND') })
   })
 })
 
 describe('flow of rows', () => {
   test('more rows than a window come in order and once, whatever the batches', async () => {
-    const input = lines(Array.from({ length: 2500 }, (_, row) => ({ input_ids: Array.from({ length: 1 + (row % 7) }, (_, at) => (row + at) % 300) })))
+    const input = lines(
+      Array.from({ length: 2500 }, (_, row) => ({
+        input_ids: Array.from({ length: 1 + (row % 7) }, (_, at) => (row + at) % 300),
+      })),
+    )
     const small = await run<Scored>(['score', ...model('gpt2-reward'), '--batch-tokens', '64'], input)
     const large = await run<Scored>(['score', ...model('gpt2-reward')], input)
     expect(small.map((row) => row.index)).toEqual(Array.from({ length: 2500 }, (_, row) => row))
@@ -125,7 +156,14 @@ describe('flow of rows', () => {
   test('a file in, a file out, beside nothing else', async () => {
     const [input, output] = [join(folder, 'in.jsonl'), join(folder, 'out', 'scores.jsonl')]
     await writeFile(input, lines([{ text: 'a' }, { text: 'b' }]))
-    const { code, stdout, stderr } = await runCommand(['score', ...model('gpt2-reward'), '--input', input, '--output', output])
+    const { code, stdout, stderr } = await runCommand([
+      'score',
+      ...model('gpt2-reward'),
+      '--input',
+      input,
+      '--output',
+      output,
+    ])
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' })
     expect(stderr).toMatch(/^scored: 2, /)
     expect(jsonRows(await readFile(output, 'utf8'))).toHaveLength(2)
@@ -146,7 +184,12 @@ describe('rows that cannot be used are named by file and line, and nothing is wr
   const bad: [string, string, string, string][] = [
     ['no JSON', '{"text":', 'E_DATA', 'not JSON'],
     ['no object', '[1]', 'E_DATA', 'expected an object, received a list'],
-    ['no form', '{"body":"a"}', 'E_DATA', 'expected one of {prompt, response}, {messages}, {text}, {input_ids}, received {body}'],
+    [
+      'no form',
+      '{"body":"a"}',
+      'E_DATA',
+      'expected one of {prompt, response}, {messages}, {text}, {input_ids}, received {body}',
+    ],
     ['two forms', '{"text":"a","input_ids":[1]}', 'E_DATA', 'expected one of'],
     ['half a form', '{"prompt":"a"}', 'E_DATA', 'response: expected text, received nothing'],
     ['a wrong type', '{"text":7}', 'E_DATA', 'text: expected text, received a number'],
@@ -159,7 +202,12 @@ describe('rows that cannot be used are named by file and line, and nothing is wr
     ['a message without a role', '{"messages":[{"content":"a"}]}', 'E_DATA', 'message 1: expected a text "role"'],
     ['messages without a template', '{"messages":[{"role":"user","content":"a"}]}', 'E_DATA', 'no chat template'],
     ['an empty text', '{"text":""}', 'E_DATA', 'at least one token'],
-    ['too many tokens', JSON.stringify({ input_ids: Array(49).fill(1) }), 'E_TOO_LONG', 'at most 48 tokens, received 49; --truncate left'],
+    [
+      'too many tokens',
+      JSON.stringify({ input_ids: Array(49).fill(1) }),
+      'E_TOO_LONG',
+      'at most 48 tokens, received 49; --truncate left',
+    ],
   ]
   test.each(bad)('%s', async (name, line, code, message) => {
     const input = join(folder, `${name.replaceAll(' ', '-')}.jsonl`)
@@ -175,9 +223,15 @@ describe('rows that cannot be used are named by file and line, and nothing is wr
 
   test('--truncate left keeps the end: of input_ids the last ids, of texts the special tokens too', async () => {
     const ids = Array.from({ length: 60 }, (_, at) => at + 1)
-    const rows = await run<Scored>(['score', ...model('gpt2-reward'), '--truncate', 'left'], lines([{ input_ids: ids }, { input_ids: ids.slice(-48) }]))
+    const rows = await run<Scored>(
+      ['score', ...model('gpt2-reward'), '--truncate', 'left'],
+      lines([{ input_ids: ids }, { input_ids: ids.slice(-48) }]),
+    )
     expect(rows[0]?.scores).toEqual(rows[1]?.scores)
-    const long = await run<Scored>(['score', ...model('gemma-ensemble'), '--truncate', 'left'], lines([{ text: 'word '.repeat(200) }]))
+    const long = await run<Scored>(
+      ['score', ...model('gemma-ensemble'), '--truncate', 'left'],
+      lines([{ text: 'word '.repeat(200) }]),
+    )
     expect(long).toHaveLength(1)
   })
   test('a template that refuses the messages', async () => {
@@ -207,7 +261,10 @@ describe('models that do not fit the command', () => {
   })
   test('more new tokens than positions', async () => {
     const parameters = ['generate', ...model('gpt2-policy'), '--max-new-tokens', '48', '--input', '-', '--output', '-']
-    expect(await runCommand(parameters, { input })).toMatchObject({ code: 2, stderr: expect.stringContaining('E_USAGE') })
+    expect(await runCommand(parameters, { input })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('E_USAGE'),
+    })
   })
 })
 

@@ -40,7 +40,15 @@ describe.each(['score', 'generate', 'logprobs'])('%s', (name) => {
   })
 
   test('an existing output is refused before anything is loaded', async () => {
-    const { code, stderr } = await runCommand([name, '--model', 'none', '--input', '-', '--output', join(folder, 'there.jsonl')])
+    const { code, stderr } = await runCommand([
+      name,
+      '--model',
+      'none',
+      '--input',
+      '-',
+      '--output',
+      join(folder, 'there.jsonl'),
+    ])
     expect(code).toBe(1)
     expect(stderr).toMatch(/^error E_EXISTS: .*there\.jsonl.*--overwrite/)
   })
@@ -68,6 +76,8 @@ test('an unknown command, and none', async () => {
 })
 
 test('errors are red on no terminal, and never with NO_COLOR', async () => {
-  const { stderr } = await runCommand(['score', '--model', 'none', '--input', '-', '--output', folder], { environment: { FORCE_COLOR: '1' } })
+  const { stderr } = await runCommand(['score', '--model', 'none', '--input', '-', '--output', folder], {
+    environment: { FORCE_COLOR: '1' },
+  })
   expect(stderr).not.toContain('\u001b[')
 })

@@ -15,5 +15,7 @@ export const ROOT_SCHEMAS: Record<string, z.ZodType> = {
 /** JSON Schemas for editors; scripts/make-config-schemas.mjs writes them and a test holds them current. */
 export function configSchemas(): Record<string, string> {
   const entries = Object.entries(ROOT_SCHEMAS)
-  return Object.fromEntries(entries.map(([name, schema]) => [name, toJsonSchema(schema, `prudent: ${name} configuration`)]))
+  return Object.fromEntries(
+    entries.map(([name, schema]) => [name, toJsonSchema(schema, `prudent: ${name} configuration`)]),
+  )
 }

@@ -1,29 +1,28 @@
-import { packRows } from '../../data/batching.js'
+import { Policy } from '../../addon/policy.js'
 import { PrudentError } from '../../errors.js'
-import { type RowOptions, tokeniserFor, withOpenModel } from './model.js'
+import { type RowOptions, tokeniserFor, withModelOf } from './model.js'
 import type { DataFlowOptions } from './options.js'
+import type { RowInput } from './row-inputs.js'
 import { streamRows } from './row-stream.js'
 import type { Session } from './session.js'
 
 /** `prudent logprobs`: ln p(token | tokens before it) for every token after the first. */
 export async function runLogprobs(session: Session, options: RowOptions & DataFlowOptions): Promise<void> {
+  const call = { batchTokens: options.batchTokens, signal: session.signal }
   await streamRows(session, { ...options, label: 'read', forms: ['text', 'input_ids'] }, (process) =>
-    withOpenModel(session, options, 'causal-lm', async (model) => {
-      const tokeniser = tokeniserFor(model, options)
+    withModelOf(session, options, Policy.load, async (model, folder) => {
+      const tokeniser = tokeniserFor(model, folder, options)
       await process(async (rows) => {
-        const ids = await tokeniser.tokenise(rows)
-        const values = await model.native.logprobs(packRows(ids), { batchTokens: options.batchTokens }, model.call)
-        let start = 0
-        return rows.map((row, index) => {
-          const end = start + (ids[index] as Int32Array).length - 1
-          const logprobs = Array.from(values.subarray(start, end))
-          start = end
-          const broken = logprobs.findIndex((value) => !Number.isFinite(value))
-          if (broken >= 0)
-            throw new PrudentError('E_NON_FINITE', `${row.place}: token ${broken + 1} gave ${logprobs[broken]}`)
-          return { logprobs }
-        })
+        const logprobs = await model.logprobs({ ids: await tokeniser.tokenise(rows) }, call)
+        return rows.map((row, index) => finite(logprobs[index] as Float32Array, row))
       })
     }),
   )
+}
+
+function finite(logprobs: Float32Array, row: RowInput): object {
+  const broken = logprobs.findIndex((value) => !Number.isFinite(value))
+  if (broken < 0) return { logprobs: Array.from(logprobs) }
+  const received = String(logprobs[broken])
+  throw new PrudentError('E_NON_FINITE', `${row.place}: token ${broken + 1} gave ${received}`, { received })
 }

@@ -1,52 +1,26 @@
-import { loadAddon } from '../../addon/load.js'
-import type { Dtype, ModelInfo, NativeAddon, NativeCall, NativeModel } from '../../addon/native.js'
+import type { ModelOptions as LoadOptions, Model } from '../../addon/model.js'
 import { resolveModel } from '../../data/model-files.js'
 import { Tokenizer } from '../../data/tokenizer.js'
 import type { ModelOptions } from './options.js'
 import { RowTokeniser } from './row-inputs.js'
 import type { Session } from './session.js'
 
-export interface OpenModel {
-  folder: string
-  native: NativeModel
-  info: ModelInfo
-  /** For `call` of native methods: stops with the session. */
-  call: NativeCall
-}
-
-/** Resolves, loads and, after `body`, disposes of a model. */
-export async function withOpenModel<Result>(
+/** Resolves, loads and, after `body`, disposes of a model; `body` also gets the folder that the model came from. */
+export async function withModelOf<Loaded extends Model, Result>(
   session: Session,
   options: ModelOptions,
-  task: 'causal-lm' | 'sequence-classification',
-  body: (model: OpenModel) => Promise<Result>,
+  load: (folder: string, options: LoadOptions) => Promise<Loaded>,
+  body: (model: Loaded, folder: string) => Promise<Result>,
 ): Promise<Result> {
-  const addon = loadAddon()
-  const token = addon.createCancelToken()
-  const cancel = () => token.cancel()
-  session.signal.addEventListener('abort', cancel, { once: true })
+  const { signal } = session
+  const { folder } = await resolveModel({ path: options.model, revision: options.revision }, { signal })
+  const { dtype, device } = options
+  const model = await load(folder, { dtype, device, signal })
   try {
-    session.signal.throwIfAborted()
-    const { folder } = await resolveModel(
-      { path: options.model, revision: options.revision },
-      { signal: session.signal },
-    )
-    const dtype = options.dtype === 'auto' ? autoDtype(addon) : options.dtype
-    const device = options.device === 'cuda' ? 'cuda:0' : options.device
-    const native = await addon.loadModel(folder, { task, dtype, device }, { token })
-    try {
-      return await body({ folder, native, info: native.info(), call: { token } })
-    } finally {
-      await native.dispose()
-    }
+    return await body(model, folder)
   } finally {
-    session.signal.removeEventListener('abort', cancel)
+    await model.dispose()
   }
-}
-
-/** bf16 only where the CPU multiplies it natively; elsewhere it is slower than fp32. */
-function autoDtype(addon: NativeAddon): Dtype {
-  return addon.systemInfo().cpu.bf16 ? 'bfloat16' : 'float32'
 }
 
 export interface RowOptions extends ModelOptions {
@@ -55,11 +29,11 @@ export interface RowOptions extends ModelOptions {
 }
 
 /** Rows to token ids for a model, of which `reserved` positions stay free. */
-export function tokeniserFor(model: OpenModel, options: RowOptions, reserved = 0): RowTokeniser {
-  const load = async () =>
-    Tokenizer.load(
-      options.tokenizer === undefined ? model.folder : (await resolveModel({ path: options.tokenizer })).folder,
-    )
+export function tokeniserFor(model: Model, folder: string, options: RowOptions, reserved = 0): RowTokeniser {
+  const load = async () => {
+    if (options.tokenizer === undefined) return Tokenizer.load(folder)
+    return Tokenizer.load((await resolveModel({ path: options.tokenizer })).folder)
+  }
   const { vocabSize, maxPositions } = model.info
   return new RowTokeniser(load, { vocabSize, maxTokens: maxPositions - reserved, truncate: options.truncate })
 }

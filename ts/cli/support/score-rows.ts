@@ -1,6 +1,6 @@
-import { packRows } from '../../data/batching.js'
+import { RewardModel, type RowScore } from '../../addon/reward-model.js'
 import { PrudentError } from '../../errors.js'
-import { type RowOptions, tokeniserFor, withOpenModel } from './model.js'
+import { type RowOptions, tokeniserFor, withModelOf } from './model.js'
 import type { DataFlowOptions } from './options.js'
 import type { RowInput } from './row-inputs.js'
 import { streamRows } from './row-stream.js'
@@ -10,29 +10,22 @@ const FORMS = ['prompt and response', 'messages', 'text', 'input_ids'] as const
 
 /** `prudent score`: scores of all heads for every row. */
 export async function runScore(session: Session, options: RowOptions & DataFlowOptions): Promise<void> {
+  const call = { batchTokens: options.batchTokens, signal: session.signal }
   await streamRows(session, { ...options, label: 'scored', forms: FORMS }, (process) =>
-    withOpenModel(session, options, 'sequence-classification', async (model) => {
-      const tokeniser = tokeniserFor(model, options)
-      const heads = model.info.numLabels
+    withModelOf(session, options, RewardModel.load, async (model, folder) => {
+      const tokeniser = tokeniserFor(model, folder, options)
       await process(async (rows) => {
-        const ids = await tokeniser.tokenise(rows)
-        const scores = await model.native.score(packRows(ids), { batchTokens: options.batchTokens }, model.call)
-        return rows.map((row, index) => describeScores(scores.subarray(index * heads, (index + 1) * heads), row))
+        const scores = await model.score({ ids: await tokeniser.tokenise(rows) }, call)
+        return rows.map((row, index) => finite(scores[index] as RowScore, row))
       })
     }),
   )
 }
 
-/** Scores of one row with their mean and standard deviation over heads (ddof 1; null for one head). */
-function describeScores(scores: Float32Array, row: RowInput): { scores: number[]; mean: number; std: number | null } {
-  const values = Array.from(scores)
-  const broken = values.findIndex((value) => !Number.isFinite(value))
-  if (broken >= 0) {
-    throw new PrudentError('E_NON_FINITE', `${row.place}: head ${broken} gave ${values[broken]}`, {
-      received: String(values[broken]),
-    })
-  }
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
-  return { scores: values, mean, std: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null }
+/** JSON has no NaN and no infinity: such a score is a failure, never a null in the output. */
+function finite({ scores, mean, std }: RowScore, row: RowInput): object {
+  const broken = scores.findIndex((score) => !Number.isFinite(score))
+  if (broken < 0) return { scores: Array.from(scores), mean, std }
+  const received = String(scores[broken])
+  throw new PrudentError('E_NON_FINITE', `${row.place}: head ${broken} gave ${received}`, { received })
 }
