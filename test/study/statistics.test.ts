@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
 import { correlation, histogram, quantile, variance } from '../../ts/evaluation/describe.js'
 import { fUpper, normalCdf, normalQuantile, studentTwoSided } from '../../ts/study/statistics/distributions.js'
-import { bootstrap, pairedMeanDifference, pairedRiskDifference, varianceRatio } from '../../ts/study/statistics/intervals.js'
+import { bootstrap, pairedMeanDifference, pairedRiskDifference, resample, varianceRatio } from '../../ts/study/statistics/intervals.js'
 import { brownForsythe, levene, pitmanMorgan, type TestResult } from '../../ts/study/statistics/tests.js'
 
 interface PairedCase {
@@ -63,12 +63,12 @@ test.each(golden.distributions.normalQuantile)('normal quantile at %d', (p, z) =
 })
 
 describe('intervals', () => {
-  const options = () => ({ level: 0.95, resamples: 500, random: Random.from(3, 'test') })
+  const options = (clusters = 40, count = 500, seed = 3) => ({ level: 0.95, draws: resample(clusters, count, Random.from(seed, 'test')) })
 
   test('the bootstrap of a mean covers its normal interval', () => {
     const random = Random.from(1, 'values')
     const values = Array.from({ length: 200 }, () => random.normal(2, 1))
-    const interval = pairedMeanDifference(values, values.map(() => 0), { ...options(), resamples: 2000 })
+    const interval = pairedMeanDifference(values, values.map(() => 0), options(200, 1000))
     expect(interval.high - interval.low).toBeGreaterThan((2 * 1.96 * 0.85) / Math.sqrt(200))
     expect(interval.high - interval.low).toBeLessThan((2 * 1.96 * 1.15) / Math.sqrt(200))
   })
@@ -77,10 +77,11 @@ describe('intervals', () => {
     const random = Random.from(5, 'coverage')
     const studies = 80
     let covered = 0
+    const draws = options(40, 300)
     for (let i = 0; i < studies; i += 1) {
       const baseline = Array.from({ length: 40 }, () => random.normal())
       const treatment = baseline.map((value) => 0.5 * value + Math.sqrt(0.25) * random.normal())
-      const interval = varianceRatio(treatment, baseline, { level: 0.95, resamples: 200, random: random.split('bootstrap', i) })
+      const interval = varianceRatio(treatment, baseline, draws)
       if (interval.low <= 0.5 && interval.high >= 0.5) covered += 1
     }
     expect(covered / studies).toBeGreaterThan(0.85)
@@ -90,11 +91,11 @@ describe('intervals', () => {
   test('the same stream gives the same interval, another does not', () => {
     const [x, y] = [golden.paired[1]?.x ?? [], golden.paired[1]?.y ?? []]
     expect(varianceRatio(x, y, options())).toEqual(varianceRatio(x, y, options()))
-    expect(varianceRatio(x, y, { ...options(), random: Random.from(4, 'test') })).not.toEqual(varianceRatio(x, y, options()))
+    expect(varianceRatio(x, y, options(40, 500, 4))).not.toEqual(varianceRatio(x, y, options()))
   })
 
   test('resamples without variance are left out', () => {
-    const interval = bootstrap(2, (rows) => (rows[0] === rows[1] ? Number.NaN : 1), options())
+    const interval = bootstrap(2, (rows) => (rows[0] === rows[1] ? Number.NaN : 1), options(2))
     expect(interval).toEqual({ estimate: 1, low: 1, high: 1 })
   })
 

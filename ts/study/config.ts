@@ -98,7 +98,7 @@ export const studyConfigSchema = z.strictObject({
   verdict: z
     .strictObject({
       level: z.number().gt(0.5).lt(1).default(0.95),
-      resamples: count.default(4000),
+      resamples: count.default(2000),
       holdsBelow: z.number().positive().default(1).describe('Holds when the interval of the variance ratio lies below this'),
       failsAbove: z.number().positive().default(0.8).describe('Fails when it lies above this: a reduction worth having is excluded'),
       maxRiskIncrease: z.number().min(0).default(0).describe('Largest estimate of the risk difference that still holds'),

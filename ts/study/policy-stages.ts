@@ -1,6 +1,6 @@
 /** Calibration of beta and the study's policies: many small trainings, each one resumable file. */
 import { Random } from '../data/random.js'
-import { pairedMeanDifference } from './statistics/intervals.js'
+import { pairedMeanDifference, resample } from './statistics/intervals.js'
 import type { FinishedPolicy } from './aggregate.js'
 import { calibrateBeta, type CalibrationTrial, relativeError } from './calibration.js'
 import { calibrationHeads, ensembleHeads } from './ensembles.js'
@@ -71,12 +71,12 @@ async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Pro
     const { target, tolerance, firstBeta: first, maxTrials } = { ...calibration, target: targetKl, firstBeta: start }
     const outcome = await calibrateBeta(measure, { target, tolerance, firstBeta: first, maxTrials })
     const kls = perHead.get(outcome.beta) ?? []
-    const options = { level: config.verdict.level, resamples: config.verdict.resamples, random: Random.from(config.seed, 'calibration', arm.id, measured.key) }
+    const draws = resample(kls.length, config.verdict.resamples, Random.from(config.seed, 'calibration', arm.id, measured.key))
     return {
       arm: arm.id,
       targetKl,
       beta: outcome.beta,
-      kl: pairedMeanDifference(kls, new Array<number>(kls.length).fill(0), options),
+      kl: pairedMeanDifference(kls, new Array<number>(kls.length).fill(0), { level: config.verdict.level, draws }),
       samples: calibration.samples * kls.length,
       relativeError: relativeError(outcome.kl, targetKl),
       tolerance,

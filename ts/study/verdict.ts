@@ -2,7 +2,7 @@
 import { mean } from '../evaluation/describe.js'
 import type { Random } from '../data/random.js'
 import type { StudyConfig } from './config.js'
-import { pairedMeanDifference, pairedRiskDifference, relativeDifference, varianceRatio } from './statistics/intervals.js'
+import { pairedMeanDifference, pairedRiskDifference, relativeDifference, resample, varianceRatio } from './statistics/intervals.js'
 import { brownForsythe, levene, pitmanMorgan } from './statistics/tests.js'
 import type { Check, Interval, Outcome, Verdict } from './summary.js'
 
@@ -46,17 +46,17 @@ export function compareArms(input: Pick<VerdictInput, 'baseline' | 'treatment' |
   const baseline = names.map((name) => baselineHeads.get(name) as Cluster)
   const treatment = names.map((name) => treatmentHeads.get(name) as Cluster)
   const values = (clusters: Cluster[], key: 'value' | 'finalKl' | 'risk') => clusters.map((cluster) => cluster[key])
-  const options = (label: string) => ({ level: rules.level, resamples: rules.resamples, random: random.split(label) })
-  const kl = relativeDifference(values(treatment, 'finalKl'), values(baseline, 'finalKl'), options('kl'))
+  const options = { level: rules.level, draws: resample(names.length, rules.resamples, random) }
+  const kl = relativeDifference(values(treatment, 'finalKl'), values(baseline, 'finalKl'), options)
   const paired = new Set(names)
   const policiesOf = (policies: readonly JudgedPolicy[]) => policies.filter((policy) => paired.has(headName(policy))).map((policy) => policy.value)
   return {
     clusters: names.length,
     policies: policiesOf(input.treatment).length,
-    varianceRatio: varianceRatio(values(treatment, 'value'), values(baseline, 'value'), options('variance')),
+    varianceRatio: varianceRatio(values(treatment, 'value'), values(baseline, 'value'), options),
     pitmanMorgan: pitmanMorgan(values(treatment, 'value'), values(baseline, 'value')),
-    riskDifference: riskDifference(treatment, baseline, options('risk')),
-    meanDifference: pairedMeanDifference(values(treatment, 'value'), values(baseline, 'value'), options('mean')),
+    riskDifference: riskDifference(treatment, baseline, options),
+    meanDifference: pairedMeanDifference(values(treatment, 'value'), values(baseline, 'value'), options),
     klDifference: { ...kl, tolerance: rules.klTolerance, matched: Math.abs(kl.estimate) <= rules.klTolerance },
     asInPaper: {
       brownForsythe: brownForsythe(policiesOf(input.treatment), policiesOf(input.baseline)),

@@ -10,24 +10,23 @@ export interface IntervalEstimate {
 
 export interface BootstrapOptions {
   level: number
-  resamples: number
-  random: Random
+  /** Row numbers of every resample; statistics of one comparison share them. */
+  draws: readonly Int32Array[]
 }
 
-/** Percentile bootstrap over clusters: the statistic of row numbers drawn with replacement. Non-finite resamples are left out. */
+/** `count` draws of all clusters with replacement. */
+export function resample(clusters: number, count: number, random: Random): Int32Array[] {
+  return Array.from({ length: count }, () => Int32Array.from({ length: clusters }, () => random.integer(clusters)))
+}
+
+/** Percentile bootstrap over clusters. Resamples without a finite statistic are left out. */
 export function bootstrap(clusters: number, statistic: (rows: Int32Array) => number, options: BootstrapOptions): IntervalEstimate {
-  const every = Int32Array.from({ length: clusters }, (_, i) => i)
-  const rows = new Int32Array(clusters)
-  const values: number[] = []
-  for (let i = 0; i < options.resamples; i += 1) {
-    for (let j = 0; j < clusters; j += 1) rows[j] = options.random.integer(clusters)
-    const value = statistic(rows)
-    if (Number.isFinite(value)) values.push(value)
-  }
-  const tail = (1 - options.level) / 2
-  const estimate = statistic(every)
+  const values = options.draws.map(statistic).filter(Number.isFinite)
+  const estimate = statistic(Int32Array.from({ length: clusters }, (_, i) => i))
   if (values.length === 0) return { estimate, low: estimate, high: estimate }
-  return { estimate, low: quantile(values, tail), high: quantile(values, 1 - tail) }
+  const tail = (1 - options.level) / 2
+  const sorted = Float64Array.from(values).sort()
+  return { estimate, low: quantile(sorted, tail), high: quantile(sorted, 1 - tail) }
 }
 
 /** Variance of treatment by that of baseline, both over the same clusters (heads). */
