@@ -10,11 +10,6 @@ interface CommandFile {
 /** One file per command; only the file of the command that was typed is read. */
 const commandFiles: Record<string, () => Promise<CommandFile>> = {
   reproduce: () => import('./reproduce.js'),
-  score: () => import('./score.js'),
-  generate: () => import('./generate.js'),
-  logprobs: () => import('./logprobs.js'),
-  report: () => import('./report.js'),
-  reproduce: () => import('./reproduce.js'),
   train: () => import('./train.js'),
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),
@@ -33,7 +28,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('prudent')
     .description('Uncertainty-aware RLHF: reward models with error bars and variance-weighted PPO')
     .version(packageVersion(), '-v, --version')
-    .addHelpText('after', '\nData goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed,\n2 usage or configuration, 130/143 stopped cleanly by a signal.')
+    .addHelpText(
+      'after',
+      '\nData goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed,\n2 usage or configuration, 130/143 stopped cleanly by a signal.',
+    )
   const typed = commandFiles[argv[2] ?? '']
   const files = await Promise.all(typed ? [typed()] : Object.values(commandFiles).map((load) => load()))
   for (const file of files) file.register(program)
