@@ -74,24 +74,22 @@ export class Checkpoints {
    * @throws E_CORRUPT_FILE when there are checkpoints and none is whole
    */
   async newest(warn: (message: string) => void): Promise<Checkpoint | null> {
-    const steps = await this.steps()
     const failures: PrudentError[] = []
-    for (const step of steps.reverse()) {
+    for (const step of (await this.steps()).reverse()) {
       try {
-        return await readCheckpoint(join(this.folder, `step-${step}`), step)
+        const checkpoint = await readCheckpoint(join(this.folder, `step-${step}`), step)
+        for (const failure of failures) warn(`${failure.message}; going back to step ${step}`)
+        return checkpoint
       } catch (error) {
         if (!(error instanceof PrudentError) || error.code !== 'E_CORRUPT_FILE') throw error
         failures.push(error)
       }
     }
     const first = failures[0]
-    if (first !== undefined && failures.length === steps.length) {
-      throw new PrudentError('E_CORRUPT_FILE', `${first.message}; no whole checkpoint is left in ${this.folder}`, {
-        cause: first,
-      })
-    }
-    for (const failure of failures) warn(failure.message)
-    return null
+    if (first === undefined) return null
+    throw new PrudentError('E_CORRUPT_FILE', `${first.message}; no whole checkpoint is left in ${this.folder}`, {
+      cause: first,
+    })
   }
 
   /** Steps of all checkpoints, ascending. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { link, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { PrudentError } from '../errors.js'
@@ -29,12 +29,15 @@ export interface RunLock {
 export async function lockRun(folder: string): Promise<RunLock> {
   const path = join(folder, LOCK_NAME)
   const owner: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid), id: randomUUID() }
-  const mine = join(folder, `.${LOCK_NAME}.${owner.id}`)
+  const mine = join(folder, `.${LOCK_NAME}.${owner.pid}.${owner.id}`)
   try {
     await writeFile(mine, `${JSON.stringify(owner)}\n`)
     // A hard link appears whole and never replaces: whoever makes it holds the lock.
     for (let attempt = 0; attempt < 10; attempt++) {
-      if (await tryLink(mine, path)) return { release: () => releaseLock(path, owner) }
+      if (await tryLink(mine, path)) {
+        await removeLeftOver(folder)
+        return { release: () => releaseLock(path, owner) }
+      }
       await removeStale(folder, path)
     }
   } catch (cause) {
@@ -52,8 +55,17 @@ async function tryLink(from: string, to: string): Promise<boolean> {
     await link(from, to)
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' || isMissing(error)) return false
     throw error
+  }
+}
+
+/** Files of processes that ended while they were taking the lock. */
+async function removeLeftOver(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const pid = new RegExp(`^\\.${LOCK_NAME}\\.(\\d+)\\.`).exec(name)?.[1]
+    if (pid !== undefined && Number(pid) !== process.pid && !isRunning(Number(pid)))
+      await rm(join(folder, name), { force: true })
   }
 }
 
@@ -73,7 +85,7 @@ async function removeStale(folder: string, path: string): Promise<void> {
       received: String(owner.pid),
     })
   }
-  const aside = join(folder, `.${LOCK_NAME}.${randomUUID()}.stale`)
+  const aside = join(folder, `.${LOCK_NAME}.${process.pid}.${randomUUID()}`)
   try {
     await rename(path, aside)
   } catch (error) {
@@ -106,13 +118,18 @@ async function readOwner(path: string): Promise<Owner | null> {
 function isAlive(owner: Owner): boolean {
   if (owner.host !== hostname()) return true
   if (owner.pid === 0) return false
-  try {
-    process.kill(owner.pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' && startOf(owner.pid) === owner.started
-  }
+  if (!isRunning(owner.pid)) return false
   const started = startOf(owner.pid)
   return started === null || owner.started === null || started === owner.started
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
 }
 
 /** Field 22 of /proc/<pid>/stat; null where there is no such file. */
