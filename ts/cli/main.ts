@@ -15,7 +15,6 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
   report: () => import('./report.js'),
-  train: () => import('./train.js'),
   doctor: () => import('./doctor.js'),
 }
 
