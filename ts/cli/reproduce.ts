@@ -12,10 +12,17 @@ interface ReproduceOptions {
 export function register(program: Command): void {
   program
     .command('reproduce')
-    .description('run a whole study: language models, reward models, ensembles, policies, verdict and report; goes on where it was stopped')
+    .description(
+      'run a whole study: language models, reward models, ensembles, policies, verdict and report; goes on where it was stopped',
+    )
     .requiredOption('--config <file>', 'YAML configuration of the study')
     .requiredOption('--output <folder>', 'run directory; what is done there is not done again')
-    .option('--set <key=value>', 'replace a value of the configuration, may be repeated', (value: string, before: string[]) => [...before, value], [])
+    .option(
+      '--set <key=value>',
+      'replace a value of the configuration, may be repeated',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
     .action(command(reproduce))
 }
 
