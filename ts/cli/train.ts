@@ -4,7 +4,7 @@ import { command, type Session } from './support/session.js'
 export interface TrainOptions {
   config: string
   output: string
-  set: string[]
+  set?: string[]
   overwrite?: boolean
   device?: string
   dtype?: string
@@ -54,14 +54,14 @@ function withTrainOptions(command: Command): Command {
   return command
     .requiredOption('--config <file>', 'YAML configuration')
     .requiredOption('--output <folder>', 'run directory; an unfinished run there is gone on with')
-    .option('--set <key=value>', 'override a value of the configuration; may be repeated', collect, [])
+    .option('--set <key=value>', 'override a value of the configuration; may be repeated', collect)
     .option('--overwrite', 'throw away the run that is there')
     .option('--device <device>', 'cpu or cuda:N; as --set device=…')
     .option('--dtype <type>', 'auto, float32 or bfloat16; as --set dtype=…')
     .addHelpText('after', HELP)
 }
 
-function collect(value: string, previous: string[]): string[] {
+function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value]
 }
 

@@ -37,7 +37,7 @@ export async function startTraining<Schema extends z.ZodType>(
   body: (start: Start<z.output<Schema>>) => Promise<Record<string, unknown>>,
 ): Promise<void> {
   const set = [
-    ...options.set,
+    ...(options.set ?? []),
     ...(options.device ? [`device=${options.device}`] : []),
     ...(options.dtype ? [`dtype=${options.dtype}`] : []),
   ]
