@@ -1,0 +1,101 @@
+// npm run check:deep: what takes too long for every run of the tests. Steps, all or those named:
+//   isa         the C++ tests once per instruction set, with the dispatch capped (PRUDENT_CPU_CAPABILITY)
+//   sanitizers  the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer in prudent's own code. libtorch itself is not
+//               instrumented, so leaks (its registries live for ever) and container overflow (its vectors do not annotate) are off
+//   long        jest files named *.long.test.ts: the soak (models made, used and disposed of until memory would show a leak) and
+//               tests that take minutes
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { runOrFail } from './setup/command.mjs'
+import { root } from './setup/folders.mjs'
+import { resolveLibtorch } from './setup/libtorch.mjs'
+import { buildJobs, findDoctest } from './setup/native.mjs'
+import { filesBelow } from './setup/stamps.mjs'
+import { findBuildTools } from './setup/tools.mjs'
+import { runDoctest } from './testing/doctest.mjs'
+
+const SANITIZER_OPTIONS = {
+  ASAN_OPTIONS: 'detect_leaks=0:detect_container_overflow=0:alloc_dealloc_mismatch=0:detect_odr_violation=0',
+  UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+}
+const totals = { passed: 0, failed: 0 }
+
+function say(line) {
+  process.stdout.write(`check-deep: ${line}\n`)
+}
+
+function runAll(folder, env) {
+  for (const name of readdirSync(folder).filter((entry) => /^test_\w+$/.test(entry)).sort()) {
+    const { passed, failed } = runDoctest(join(folder, name), { env })
+    totals.passed += passed
+    totals.failed += failed
+  }
+}
+
+function setUp() {
+  const { status } = spawnSync(process.execPath, [join(root, 'scripts', 'setup.mjs'), '--tests'], { stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+function isa() {
+  for (const capability of ['baseline', 'avx2', 'avx512']) {
+    say(`C++ tests, kernels capped at ${capability}`)
+    runAll(join(root, 'build', 'cmake', 'tests'), { PRUDENT_CPU_CAPABILITY: capability })
+  }
+}
+
+async function sanitizers() {
+  const build = join(root, 'build', 'sanitizers')
+  const { cmake, compiler, ninja, ccache } = findBuildTools()
+  const { folder } = await resolveLibtorch()
+  const settings = {
+    CMAKE_BUILD_TYPE: 'RelWithDebInfo',
+    CMAKE_CXX_COMPILER: compiler,
+    PRUDENT_LIBTORCH: folder,
+    PRUDENT_TESTS: 'ON',
+    PRUDENT_SANITIZE: 'address,undefined',
+    DOCTEST_INCLUDE: findDoctest(),
+    ...(ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: ccache } : {}),
+  }
+  say('building the C++ tests with sanitizers')
+  const definitions = Object.entries(settings).map(([name, value]) => `-D${name}=${value}`)
+  mkdirSync(build, { recursive: true })
+  await runOrFail('CMake', cmake, ['-S', root, '-B', build, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...definitions])
+  await runOrFail('the build', cmake, ['--build', build, '--target', 'cpp_tests', '--parallel', String(buildJobs())])
+  say('C++ tests with sanitizers')
+  runAll(join(build, 'tests'), SANITIZER_OPTIONS)
+}
+
+function long() {
+  const files = filesBelow(join(root, 'dist', 'test'), (file) => file.endsWith('.long.test.js'))
+  say(`long tests: ${files.length} files`)
+  if (files.length === 0) return
+  const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
+  const report = join(root, 'build', 'logs', 'jest-long.json')
+  const options = ['--config', join(root, 'jest.config.mjs'), '--testPathIgnorePatterns', '/node_modules/', '--runInBand']
+  const node = ['--expose-gc', '--experimental-vm-modules', '--no-warnings']
+  const { status } = spawnSync(process.execPath, [...node, jest, ...options, '--outputFile', report, '--runTestsByPath', ...files], { cwd: root, stdio: 'inherit' })
+  totals[status === 0 ? 'passed' : 'failed'] += files.length
+}
+
+const steps = { isa, sanitizers, long }
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
+const unknown = wanted.filter((name) => !(name in steps))
+if (unknown.length > 0) {
+  process.stderr.write(`check-deep: E_USAGE: no step ${unknown.join(', ')}; there are ${Object.keys(steps).join(', ')}\n`)
+  process.exit(2)
+}
+setUp()
+if (wanted.some((name) => name !== 'long') && !existsSync(join(root, 'build', 'cmake', 'tests'))) {
+  say('isa and sanitizers need doctest (Debian package: doctest-dev)')
+  process.exit(1)
+}
+try {
+  for (const name of wanted) await steps[name]()
+} catch (error) {
+  say(`${error.code ?? 'E_INTERNAL'}: ${error.message}`)
+  totals.failed += 1
+}
+process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`)
+process.exitCode = totals.failed > 0 ? 1 : 0
