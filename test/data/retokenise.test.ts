@@ -88,8 +88,7 @@ describe('policy tokens to scorer tokens', () => {
     expect([...(result.rows[0] as Int32Array)]).toContain(gemma.eosTokenId)
   })
 
-  test('a policy that normalises cannot give back what it read, and that is counted', async () => {
-    // Token order that no text has: two words without the space that decoding puts between them are one word again.
+  test('an order of tokens that no text is encoded to is the same text, and is counted', async () => {
     const ids = [
       ...(await responseIds(gpt2, ' re')),
       ...(await responseIds(gpt2, 's')),
@@ -105,7 +104,7 @@ describe('policy tokens to scorer tokens', () => {
     expect(result.rows[0]).toEqual(await expectedRow(' restaurant'))
   })
 
-  test('unknown words of a word-level policy come back as nothing more than its unknown token', async () => {
+  test('a policy that normalises (NFKC, lower case) and knows few words gives the text that is left', async () => {
     const ids = await responseIds(wordLevel, 'The ＦＩＬＭ was xylophone')
     const result = await retokenise([{ prompt: 'Tell me', responseIds: ids }], {
       policy: wordLevel,
