@@ -1,0 +1,136 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { type Summary, summarySchema } from '../../ts/study/summary.js'
+import { type CommandResult, runCommand } from '../support/run-command.js'
+
+const SMOKE = ['reproduce', '--config', 'configs/laptop-smoke.yaml', '--output']
+const folder = mkdtempSync(path.join(tmpdir(), 'prudent-study-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const runFolder = (name: string) => path.join(folder, name)
+const reproduce = (name: string, ...more: string[]) => runCommand([...SMOKE, runFolder(name), ...more])
+const summaryOf = (name: string): Summary => JSON.parse(readFileSync(path.join(runFolder(name), 'summary.json'), 'utf8'))
+
+/** What must not depend on how often a run was stopped. */
+function numbersOf(summary: Summary) {
+  const { timings, peakMemoryBytes, environment, ...numbers } = summary
+  return numbers
+}
+
+/** Runs, and kills the process at once when a stage begins that none was killed at before; null when it ended by itself. */
+async function runAndKill(name: string, killed: Set<string>): Promise<CommandResult | null> {
+  let wasKilled = false
+  const result = await runCommand([...SMOKE, runFolder(name)], {
+    input: '',
+    started: (child) => {
+      child.stderr?.on('data', (text: string) => {
+        const stage = /^(\S+) …$/m.exec(text)?.[1]
+        if (stage === undefined || killed.has(stage) || wasKilled) return
+        killed.add(stage)
+        wasKilled = child.kill('SIGKILL')
+      })
+    },
+  })
+  return result.signal === 'SIGKILL' ? null : result
+}
+
+let whole: CommandResult
+beforeAll(async () => {
+  whole = await reproduce('whole')
+}, 120_000)
+
+describe('prudent reproduce at its smallest size', () => {
+  test('runs every stage, prints the report on standard output alone, and ends with 0', () => {
+    expect({ code: whole.code, stderr: whole.code === 0 ? '' : whole.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(whole.stdout.trim()).toBe(path.join(runFolder('whole'), 'report.html'))
+    expect(statSync(whole.stdout.trim()).size).toBeGreaterThan(10_000)
+  })
+
+  test('writes a summary of the documented form, with every policy of the plan', () => {
+    const summary = summarySchema.parse(summaryOf('whole'))
+    expect(summary.arms.map((arm) => arm.policies)).toEqual(summary.arms.map(() => 6))
+    expect(summary.policies).toHaveLength(summary.arms.length * 6)
+    expect(summary.figures.accuracies.length).toBeGreaterThan(0)
+    expect(summary.verdicts.list.filter((verdict) => verdict.primary)).toHaveLength(1)
+    // Six steps of training train nothing, and the study says so.
+    expect(summary.headline.outcome).toBe('not trained')
+  })
+
+  test('a second run finds everything done and changes nothing', async () => {
+    const before = numbersOf(summaryOf('whole'))
+    const again = await reproduce('whole')
+    expect(again.code).toBe(0)
+    expect(again.stderr).not.toContain(' …')
+    expect(numbersOf(summaryOf('whole'))).toEqual(before)
+  }, 60_000)
+
+  test('a changed rule redoes no stage', async () => {
+    const changed = await reproduce('whole', '--set', 'verdict.level=0.9')
+    expect(changed.code).toBe(0)
+    expect(changed.stderr).not.toContain(' …')
+    expect(summaryOf('whole').verdicts.level).toBe(0.9)
+    await reproduce('whole')
+  }, 60_000)
+
+  test('killed at every stage, it goes on and ends with the same numbers', async () => {
+    const killed = new Set<string>()
+    let last: CommandResult | null = null
+    for (let i = 0; i < 60 && last === null; i += 1) last = await runAndKill('killed', killed)
+    expect({ code: last?.code, stderr: last?.code === 0 ? '' : last?.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(killed.size).toBeGreaterThanOrEqual(15)
+    expect(numbersOf(summaryOf('killed'))).toEqual(numbersOf(summaryOf('whole')))
+  }, 240_000)
+
+  test('stopped by a signal it exits with 130, keeps finished policies and never trains one twice', async () => {
+    const name = 'stopped'
+    const stopped = await runCommand([...SMOKE, runFolder(name)], {
+      input: '',
+      started: (child) => {
+        const timer = setInterval(() => {
+          if (policyFiles(name).length > 0) child.kill('SIGINT')
+        }, 5)
+        child.on('close', () => clearInterval(timer))
+      },
+    })
+    expect(stopped.code).toBe(130)
+    const before = policyFiles(name)
+    expect(before.length).toBeGreaterThan(0)
+    expect((await reproduce(name)).code).toBe(0)
+    const after = new Map(policyFiles(name))
+    for (const [file, modified] of before) expect(after.get(file)).toBe(modified)
+    expect(numbersOf(summaryOf(name))).toEqual(numbersOf(summaryOf('whole')))
+  }, 120_000)
+
+  test('another seed changes the numbers and not the form', async () => {
+    expect((await reproduce('seeded', '--set', 'seed=21')).code).toBe(0)
+    const [first, second] = [summaryOf('whole'), summarySchema.parse(summaryOf('seeded'))]
+    expect(second.arms.map((arm) => arm.id)).toEqual(first.arms.map((arm) => arm.id))
+    expect(second.policies.map((policy) => policy.truth)).not.toEqual(first.policies.map((policy) => policy.truth))
+    expect(second.rewardModel.loss).not.toEqual(first.rewardModel.loss)
+  }, 120_000)
+
+  test('bad configuration: exit 2, file, line and key named', async () => {
+    const bad = await reproduce('bad', '--set', 'layout.heads=1')
+    expect(bad.code).toBe(2)
+    expect(bad.stderr).toContain('layout.heads')
+    const unknown = await reproduce('bad', '--set', 'layout.hedas=10')
+    expect(unknown.code).toBe(2)
+    expect(unknown.stderr).toContain('hedas')
+  })
+})
+
+/** Result files of policies with the time they were written. */
+function policyFiles(name: string): [string, number][] {
+  const stages = path.join(runFolder(name), 'stages')
+  try {
+    return readdirSync(stages)
+      .filter((stage) => stage.startsWith('policies-'))
+      .flatMap((stage) => readdirSync(path.join(stages, stage)).map((file) => path.join(stages, stage, file)))
+      .filter((file) => file.endsWith('.json') && !file.endsWith('done.json'))
+      .map((file) => [file, statSync(file).mtimeMs])
+  } catch {
+    return []
+  }
+}
