@@ -17,7 +17,10 @@ import { trueRewardDefinition } from './world/words.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const { values: options } = parseArgs({
-  options: { output: { type: 'string', default: path.join(root, 'examples/laptop/data') }, seed: { type: 'string', default: '20' } },
+  options: {
+    output: { type: 'string', default: path.join(root, 'examples/laptop/data') },
+    seed: { type: 'string', default: '20' },
+  },
 })
 const SIZES = { train: 4000, test: 1200, pairs: 6600, judgePairs: 3000 }
 const ALL_MERGES = 4096
@@ -56,7 +59,10 @@ async function makeFiles() {
     'imdb/train.parquet': toParquet(train, SHAPES.reviews),
     'imdb/test.parquet': toParquet(drawReviews(stream(2), SIZES.test, trueReward), SHAPES.reviews),
     'preferences/train.parquet': toParquet(pairs, SHAPES.preferences),
-    'judge-preferences/train.parquet': toParquet(drawPairs(stream(4), SIZES.judgePairs, drawUniformStyle, trueReward), SHAPES.preferences),
+    'judge-preferences/train.parquet': toParquet(
+      drawPairs(stream(4), SIZES.judgePairs, drawUniformStyle, trueReward),
+      SHAPES.preferences,
+    ),
     'reward-bench/filtered.parquet': toParquet(drawRewardBench(stream(5), trueReward), SHAPES.rewardBench),
     'pref-test-sets/test.parquet': toParquet(drawPriorSets(stream(6), trueReward), SHAPES.rewardBench),
   }

@@ -20,7 +20,13 @@ export const SHAPES = {
   preferences: [...conversation('chosen'), ...conversation('rejected')],
   /** allenai/reward-bench */
   rewardBench: [
-    text('prompt'), text('chosen'), text('chosen_model'), text('rejected'), text('rejected_model'), text('subset'), long('id'),
+    text('prompt'),
+    text('chosen'),
+    text('chosen_model'),
+    text('rejected'),
+    text('rejected_model'),
+    text('subset'),
+    long('id'),
   ],
 }
 

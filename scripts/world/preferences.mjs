@@ -12,6 +12,9 @@ function drawPair(random, drawStyle, trueReward) {
   while (second === first) second = respond().text
   const gap = trueReward.reward(first) - trueReward.reward(second)
   const firstWins = random.uniform() < 1 / (1 + Math.exp(-gap))
-  const conversation = (response) => [{ content: prompt, role: 'user' }, { content: response, role: 'assistant' }]
+  const conversation = (response) => [
+    { content: prompt, role: 'user' },
+    { content: response, role: 'assistant' },
+  ]
   return { chosen: conversation(firstWins ? first : second), rejected: conversation(firstWins ? second : first) }
 }

@@ -4,7 +4,15 @@
  */
 import { byteAlphabet, learnMerges } from './bpe.mjs'
 
-const special = (id, content) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })
+const special = (id, content) => ({
+  id,
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+})
 
 export const END_OF_TEXT = '<|endoftext|>'
 
@@ -26,15 +34,33 @@ export function policyTokenizer(wordCounts, merges) {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
   return {
     'tokenizer.json': {
-      version: '1.0', truncation: null, padding: null, added_tokens: [special(end, END_OF_TEXT)], normalizer: null,
-      pre_tokenizer: byteLevel, post_processor: { ...byteLevel, trim_offsets: false }, decoder: byteLevel,
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      added_tokens: [special(end, END_OF_TEXT)],
+      normalizer: null,
+      pre_tokenizer: byteLevel,
+      post_processor: { ...byteLevel, trim_offsets: false },
+      decoder: byteLevel,
       model: {
-        type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: '', end_of_word_suffix: '', fuse_unk: false,
-        byte_fallback: false, ignore_merges: false, vocab, merges: learnt.map((pair) => pair.join(' ')),
+        type: 'BPE',
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: '',
+        end_of_word_suffix: '',
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: false,
+        vocab,
+        merges: learnt.map((pair) => pair.join(' ')),
       },
     },
     'tokenizer_config.json': {
-      add_prefix_space: false, bos_token: END_OF_TEXT, eos_token: END_OF_TEXT, unk_token: END_OF_TEXT, model_max_length: 64,
+      add_prefix_space: false,
+      bos_token: END_OF_TEXT,
+      eos_token: END_OF_TEXT,
+      unk_token: END_OF_TEXT,
+      model_max_length: 64,
       tokenizer_class: 'GPT2TokenizerFast',
     },
   }
@@ -62,27 +88,50 @@ export function scorerTokenizer(wordCounts, merges) {
   const sequence = (id, type) => ({ Sequence: { id, type_id: type } })
   return {
     'tokenizer.json': {
-      version: '1.0', truncation: null, padding: null,
+      version: '1.0',
+      truncation: null,
+      padding: null,
       added_tokens: specials.slice(0, 6).map((content, id) => special(id, content)),
       normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
       pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
       post_processor: {
-        type: 'TemplateProcessing', single: [one('<bos>'), sequence('A', 0)],
+        type: 'TemplateProcessing',
+        single: [one('<bos>'), sequence('A', 0)],
         pair: [one('<bos>'), sequence('A', 0), { SpecialToken: { id: '<bos>', type_id: 1 } }, sequence('B', 1)],
         special_tokens: { '<bos>': { id: '<bos>', ids: [vocab['<bos>']], tokens: ['<bos>'] } },
       },
       decoder: {
         type: 'Sequence',
-        decoders: [{ type: 'Replace', pattern: { String: '▁' }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }],
+        decoders: [
+          { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+          { type: 'ByteFallback' },
+          { type: 'Fuse' },
+        ],
       },
       model: {
-        type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: true,
-        byte_fallback: true, ignore_merges: false, vocab, merges: learnt.map((pair) => pair.join(' ')),
+        type: 'BPE',
+        dropout: null,
+        unk_token: '<unk>',
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: true,
+        byte_fallback: true,
+        ignore_merges: false,
+        vocab,
+        merges: learnt.map((pair) => pair.join(' ')),
       },
     },
     'tokenizer_config.json': {
-      add_bos_token: true, add_eos_token: false, bos_token: '<bos>', eos_token: '<eos>', pad_token: '<pad>', unk_token: '<unk>',
-      chat_template: GEMMA_TEMPLATE, clean_up_tokenization_spaces: false, model_max_length: 128, tokenizer_class: 'GemmaTokenizer',
+      add_bos_token: true,
+      add_eos_token: false,
+      bos_token: '<bos>',
+      eos_token: '<eos>',
+      pad_token: '<pad>',
+      unk_token: '<unk>',
+      chat_template: GEMMA_TEMPLATE,
+      clean_up_tokenization_spaces: false,
+      model_max_length: 128,
+      tokenizer_class: 'GemmaTokenizer',
     },
   }
 }

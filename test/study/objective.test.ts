@@ -34,7 +34,8 @@ function fixedPoint(reference: number[], shift: number): number[] {
   }
   return normalised(at((low + high) / 2))
 }
-const printedForm = (reference: number[]) => normalised(reference.map((p, i) => p * Math.exp((rewards[i] ?? 0) / (weights[i] ?? 1))))
+const printedForm = (reference: number[]) =>
+  normalised(reference.map((p, i) => p * Math.exp((rewards[i] ?? 0) / (weights[i] ?? 1))))
 
 /** Mirror ascent on the objective with a numerical gradient: knows no closed form. */
 function numericalOptimum(reference: number[]): number[] {
@@ -42,7 +43,11 @@ function numericalOptimum(reference: number[]): number[] {
   for (let step = 0; step < 4000; step += 1) {
     const gradient = policy.map((p, i) => {
       const h = 1e-6 * p
-      const moved = (sign: number) => objective(policy.map((q, j) => (i === j ? q + sign * h : q)), reference)
+      const moved = (sign: number) =>
+        objective(
+          policy.map((q, j) => (i === j ? q + sign * h : q)),
+          reference,
+        )
       return (moved(1) - moved(-1)) / (2 * h)
     })
     policy = normalised(policy.map((p, i) => p * Math.exp(0.05 * (gradient[i] ?? 0))))
@@ -53,7 +58,8 @@ const distance = (a: number[], b: number[]) => a.reduce((sum, p, i) => sum + Mat
 
 describe('closed forms', () => {
   const [exact, reward, printed] = [fixedPoint(uniform, 1), fixedPoint(uniform, 0), printedForm(uniform)]
-  test('the exact form is the numerical optimum', () => expect(distance(exact, numericalOptimum(uniform))).toBeLessThan(1e-3))
+  test('the exact form is the numerical optimum', () =>
+    expect(distance(exact, numericalOptimum(uniform))).toBeLessThan(1e-3))
   test('KL inside the reward alone, and the theorem as printed, are not', () => {
     const best = objective(exact, uniform)
     expect(objective(reward, uniform)).toBeLessThan(best - 0.005)

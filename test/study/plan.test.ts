@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
-import { planStudy, policySeed, unitName } from '../../ts/study/plan.js'
 import type { ComparisonConfig } from '../../ts/study/config.js'
+import { planStudy, policySeed, unitName } from '../../ts/study/plan.js'
 
 const comparisons: ComparisonConfig[] = [
   { recipe: 'anchored', center: 'reference', methods: ['sigma', 'shuffled'] },
@@ -41,7 +41,7 @@ describe('plan', () => {
     expect(new Set(seedsOf('anchored/vanilla')).size).toBe(2 * 3 * 4)
   })
 
-  test('the paper\'s layout: 10 heads, 4 trials that differ', () => {
+  test("the paper's layout: 10 heads, 4 trials that differ", () => {
     const { policies } = planStudy({ ...config, layout: { ensembles: 1, heads: 10, trials: 4 } })
     const own = policies.filter((unit) => unit.arm === 'anchored/vanilla' && unit.head === 3)
     expect(own).toHaveLength(4)

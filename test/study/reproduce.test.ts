@@ -11,7 +11,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const runFolder = (name: string) => path.join(folder, name)
 const reproduce = (name: string, ...more: string[]) => runCommand([...SMOKE, runFolder(name), ...more])
-const summaryOf = (name: string): Summary => JSON.parse(readFileSync(path.join(runFolder(name), 'summary.json'), 'utf8'))
+const summaryOf = (name: string): Summary =>
+  JSON.parse(readFileSync(path.join(runFolder(name), 'summary.json'), 'utf8'))
 
 /** What must not depend on how often a run was stopped. */
 function numbersOf(summary: Summary) {

@@ -28,7 +28,10 @@ describe('sample data', () => {
   test('the script makes the committed bytes', () => {
     expect(filesBelow(made)).toEqual(filesBelow(DATA))
     for (const name of filesBelow(made)) {
-      expect({ name, same: readFileSync(path.join(made, name)).equals(readFileSync(path.join(DATA, name))) }).toEqual({ name, same: true })
+      expect({ name, same: readFileSync(path.join(made, name)).equals(readFileSync(path.join(DATA, name))) }).toEqual({
+        name,
+        same: true,
+      })
     }
   })
 
@@ -50,7 +53,9 @@ describe('sample data', () => {
     const truth = loadTrueReward(`${DATA}/true-reward.json`)
     const { pairs, report } = await readPairs(readSource({ path: `${DATA}/preferences/train.parquet` }))
     expect(report.used).toBe(report.rows)
-    const gaps = pairs.map((pair) => truth.reward(responseText(pair.chosen)) - truth.reward(responseText(pair.rejected)))
+    const gaps = pairs.map(
+      (pair) => truth.reward(responseText(pair.chosen)) - truth.reward(responseText(pair.rejected)),
+    )
     const expected = gaps.reduce((sum, gap) => sum + 1 / (1 + Math.exp(-Math.abs(gap))), 0) / gaps.length
     const observed = gaps.filter((gap) => gap > 0).length / gaps.length
     // Standard error of a share over 6,600 pairs: 0.006.
@@ -77,11 +82,15 @@ describe('sample data', () => {
     expect(share).toBeLessThan(0.6)
   })
 
-  test('the benchmark has RewardBench\'s subsets and its chosen side is the better one', async () => {
+  test("the benchmark has RewardBench's subsets and its chosen side is the better one", async () => {
     const truth = loadTrueReward(`${DATA}/true-reward.json`)
     const { pairs } = await readPairs(readSource({ path: `${DATA}/reward-bench/filtered.parquet` }))
-    expect(new Set(pairs.map((pair) => sectionOf(String(pair.row.values.subset))))).toEqual(new Set(['Chat', 'Chat Hard', 'Safety', 'Reasoning']))
-    expect(pairs.every((pair) => truth.reward(responseText(pair.chosen)) > truth.reward(responseText(pair.rejected)))).toBe(true)
+    expect(new Set(pairs.map((pair) => sectionOf(String(pair.row.values.subset))))).toEqual(
+      new Set(['Chat', 'Chat Hard', 'Safety', 'Reasoning']),
+    )
+    expect(
+      pairs.every((pair) => truth.reward(responseText(pair.chosen)) > truth.reward(responseText(pair.rejected))),
+    ).toBe(true)
   })
 
   test('two different tokenizers, both lossless on reviews', async () => {

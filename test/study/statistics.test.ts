@@ -3,7 +3,13 @@ import { describe, expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
 import { correlation, histogram, quantile, variance } from '../../ts/evaluation/describe.js'
 import { fUpper, normalCdf, normalQuantile, studentTwoSided } from '../../ts/study/statistics/distributions.js'
-import { bootstrap, pairedMeanDifference, pairedRiskDifference, resample, varianceRatio } from '../../ts/study/statistics/intervals.js'
+import {
+  bootstrap,
+  pairedMeanDifference,
+  pairedRiskDifference,
+  resample,
+  varianceRatio,
+} from '../../ts/study/statistics/intervals.js'
 import { brownForsythe, levene, pitmanMorgan, type TestResult } from '../../ts/study/statistics/tests.js'
 
 interface PairedCase {
@@ -55,20 +61,31 @@ describe('tests of equal variances agree with scipy', () => {
   })
 })
 
-test.each(golden.distributions.studentTwoSided)('Student t=%d df=%d', (t, df, p) => expect(close(studentTwoSided(t, df), p ?? 0)).toBe(true))
-test.each(golden.distributions.fUpper)('F=%d (%d, %d)', (f, a, b, p) => expect(close(fUpper(f, a, b), p ?? 0)).toBe(true))
+test.each(golden.distributions.studentTwoSided)('Student t=%d df=%d', (t, df, p) =>
+  expect(close(studentTwoSided(t, df), p ?? 0)).toBe(true),
+)
+test.each(golden.distributions.fUpper)('F=%d (%d, %d)', (f, a, b, p) =>
+  expect(close(fUpper(f, a, b), p ?? 0)).toBe(true),
+)
 test.each(golden.distributions.normalCdf)('normal cdf at %d', (z, p) => expect(close(normalCdf(z), p ?? 0)).toBe(true))
 test.each(golden.distributions.normalQuantile)('normal quantile at %d', (p, z) => {
   expect(Math.abs(normalQuantile(p) - (z ?? 0))).toBeLessThan(1e-9)
 })
 
 describe('intervals', () => {
-  const options = (clusters = 40, count = 500, seed = 3) => ({ level: 0.95, draws: resample(clusters, count, Random.from(seed, 'test')) })
+  const options = (clusters = 40, count = 500, seed = 3) => ({
+    level: 0.95,
+    draws: resample(clusters, count, Random.from(seed, 'test')),
+  })
 
   test('the bootstrap of a mean covers its normal interval', () => {
     const random = Random.from(1, 'values')
     const values = Array.from({ length: 200 }, () => random.normal(2, 1))
-    const interval = pairedMeanDifference(values, values.map(() => 0), options(200, 1000))
+    const interval = pairedMeanDifference(
+      values,
+      values.map(() => 0),
+      options(200, 1000),
+    )
     expect(interval.high - interval.low).toBeGreaterThan((2 * 1.96 * 0.85) / Math.sqrt(200))
     expect(interval.high - interval.low).toBeLessThan((2 * 1.96 * 1.15) / Math.sqrt(200))
   })

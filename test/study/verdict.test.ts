@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
-import { PrudentError } from '../../ts/errors.js'
+import type { PrudentError } from '../../ts/errors.js'
 import { requireComplete } from '../../ts/study/aggregate.js'
 import { planStudy } from '../../ts/study/plan.js'
 import type { Check, PolicyResult } from '../../ts/study/summary.js'
@@ -19,9 +19,20 @@ function arm(scale: number, options: { kl?: number; trials?: number; label?: str
     })
   })
 }
-const check = (passed: boolean): Check => ({ name: 'thing', value: 1, rule: '>=', threshold: passed ? 0 : 2, passed, meaning: 'It matters.' })
+const check = (passed: boolean): Check => ({
+  name: 'thing',
+  value: 1,
+  rule: '>=',
+  threshold: passed ? 0 : 2,
+  passed,
+  meaning: 'It matters.',
+})
 
-function outcomeOf(baseline: JudgedPolicy[], treatment: JudgedPolicy[], checks: { preconditions?: Check[]; gate?: Check[] } = {}) {
+function outcomeOf(
+  baseline: JudgedPolicy[],
+  treatment: JudgedPolicy[],
+  checks: { preconditions?: Check[]; gate?: Check[] } = {},
+) {
   const numbers = compareArms({ baseline, treatment, rules, random: Random.from(1, 'verdict') })
   return { ...decide(numbers, { preconditions: [check(true)], gate: [check(true)], rules, ...checks }), numbers }
 }
@@ -57,14 +68,23 @@ describe('verdict', () => {
   test('ten identical heads give no false certainty: the interval of ten clusters is wide', () => {
     const ten = (policies: JudgedPolicy[]) => policies.filter((policy) => policy.ensemble === 0)
     const width = ({ varianceRatio: ratio }: { varianceRatio: { low: number; high: number } }) => ratio.high / ratio.low
-    const [few, many] = [outcomeOf(ten(arm(1)), ten(arm(0.8, { label: 'b' }))), outcomeOf(arm(1), arm(0.8, { label: 'b' }))]
+    const [few, many] = [
+      outcomeOf(ten(arm(1)), ten(arm(0.8, { label: 'b' }))),
+      outcomeOf(arm(1), arm(0.8, { label: 'b' })),
+    ]
     expect(width(few.numbers)).toBeGreaterThan(width(many.numbers))
   })
 })
 
 describe('aggregation', () => {
-  const plan = planStudy({ seed: 1, layout: { ensembles: 1, heads: 2, trials: 1 }, comparisons: [{ recipe: 'anchored', center: 'none', methods: ['sigma'] }] })
-  const results = plan.policies.map((unit): PolicyResult => ({ ...unit, beta: 1, finalKl: 1, proxyGain: 1, truth: 0, judge: 0, belowReference: false }))
+  const plan = planStudy({
+    seed: 1,
+    layout: { ensembles: 1, heads: 2, trials: 1 },
+    comparisons: [{ recipe: 'anchored', center: 'none', methods: ['sigma'] }],
+  })
+  const results = plan.policies.map(
+    (unit): PolicyResult => ({ ...unit, beta: 1, finalKl: 1, proxyGain: 1, truth: 0, judge: 0, belowReference: false }),
+  )
 
   test('a whole set passes', () => expect(() => requireComplete(plan, results)).not.toThrow())
   test('a hole is named', () => {
@@ -78,6 +98,8 @@ describe('aggregation', () => {
   })
   test('a policy twice, or one that nobody planned, is refused', () => {
     expect(() => requireComplete(plan, [...results, results[0] as PolicyResult])).toThrow(/twice/)
-    expect(() => requireComplete(plan, [...results, { ...(results[0] as PolicyResult), head: 9 }])).toThrow(/not planned/)
+    expect(() => requireComplete(plan, [...results, { ...(results[0] as PolicyResult), head: 9 }])).toThrow(
+      /not planned/,
+    )
   })
 })

@@ -7,7 +7,11 @@ export interface BigramOptions {
 }
 
 /** Perplexity per token after the first of each held-out row; bigram counts smoothed with the unigram distribution. */
-export function bigramPerplexity(train: readonly Int32Array[], heldOut: readonly Int32Array[], options: BigramOptions): number {
+export function bigramPerplexity(
+  train: readonly Int32Array[],
+  heldOut: readonly Int32Array[],
+  options: BigramOptions,
+): number {
   const { vocabSize } = options
   const pairs = new Map<number, number>()
   const firsts = new Float64Array(vocabSize)
@@ -27,7 +31,9 @@ export function bigramPerplexity(train: readonly Int32Array[], heldOut: readonly
       for (let i = 1; i < row.length; i += 1) {
         const [previous, next] = [row[i - 1] as number, row[i] as number]
         const seen = pairs.get(previous * vocabSize + next) ?? 0
-        loss -= Math.log((seen + (weight * (unigrams[next] as number)) / total) / ((firsts[previous] as number) + weight))
+        loss -= Math.log(
+          (seen + (weight * (unigrams[next] as number)) / total) / ((firsts[previous] as number) + weight),
+        )
         tokens += 1
       }
     }

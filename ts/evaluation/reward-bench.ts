@@ -5,7 +5,13 @@ import { type ScoreMatrix, scoreOf } from './score-matrix.js'
 
 /** Subset -> number of rows in allenai/reward-bench: the weights inside a section. math-prm counts as much as the six code subsets together. */
 export const SECTIONS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
-  Chat: { 'alpacaeval-easy': 100, 'alpacaeval-length': 95, 'alpacaeval-hard': 95, 'mt-bench-easy': 28, 'mt-bench-med': 40 },
+  Chat: {
+    'alpacaeval-easy': 100,
+    'alpacaeval-length': 95,
+    'alpacaeval-hard': 95,
+    'mt-bench-easy': 28,
+    'mt-bench-med': 40,
+  },
   'Chat Hard': {
     'mt-bench-hard': 37,
     'llmbar-natural': 100,
@@ -21,11 +27,25 @@ export const SECTIONS: Readonly<Record<string, Readonly<Record<string, number>>>
     'xstest-should-respond': 250,
     donotanswer: 136,
   },
-  Reasoning: { 'math-prm': 984, 'hep-cpp': 164, 'hep-go': 164, 'hep-java': 164, 'hep-js': 164, 'hep-python': 164, 'hep-rust': 164 },
+  Reasoning: {
+    'math-prm': 984,
+    'hep-cpp': 164,
+    'hep-go': 164,
+    'hep-java': 164,
+    'hep-js': 164,
+    'hep-python': 164,
+    'hep-rust': 164,
+  },
 }
 /** allenai/pref-test-sets: plain mean of its subsets. */
 export const PRIOR_SUBSETS = ['anthropic_helpful', 'anthropic_hhh', 'shp', 'summarize'] as const
-const SECTION_WEIGHTS: Readonly<Record<string, number>> = { Chat: 2, 'Chat Hard': 2, Safety: 2, Reasoning: 2, 'Prior Sets': 1 }
+const SECTION_WEIGHTS: Readonly<Record<string, number>> = {
+  Chat: 2,
+  'Chat Hard': 2,
+  Safety: 2,
+  Reasoning: 2,
+  'Prior Sets': 1,
+}
 
 /** Before September 2024 the weights of the two XSTest subsets were swapped: `legacy` repeats that. */
 export type XstestWeights = 'fixed' | 'legacy'
@@ -33,7 +53,12 @@ export type XstestWeights = 'fixed' | 'legacy'
 /** Share of pairs whose chosen side scores strictly higher, per head. */
 export function accuracyPerHead(chosen: ScoreMatrix, rejected: ScoreMatrix, rows?: ArrayLike<number>): number[] {
   if (chosen.rows !== rejected.rows || chosen.heads !== rejected.heads) {
-    throw argumentError('E_SHAPE', 'rejected', `[${chosen.rows}, ${chosen.heads}]`, `[${rejected.rows}, ${rejected.heads}]`)
+    throw argumentError(
+      'E_SHAPE',
+      'rejected',
+      `[${chosen.rows}, ${chosen.heads}]`,
+      `[${rejected.rows}, ${rejected.heads}]`,
+    )
   }
   const selected = rows ?? Int32Array.from({ length: chosen.rows }, (_, i) => i)
   return Array.from({ length: chosen.heads }, (_, head) => {
@@ -98,7 +123,10 @@ export function sectionOf(subset: string): string {
 
 function subsetWeight(section: string, subset: string, xstest: XstestWeights): number {
   if (section === 'Prior Sets') return 1
-  const swapped: Record<string, string> = { 'xstest-should-refuse': 'xstest-should-respond', 'xstest-should-respond': 'xstest-should-refuse' }
+  const swapped: Record<string, string> = {
+    'xstest-should-refuse': 'xstest-should-respond',
+    'xstest-should-respond': 'xstest-should-refuse',
+  }
   const name = xstest === 'legacy' ? (swapped[subset] ?? subset) : subset
   return SECTIONS[section]?.[name] as number
 }
@@ -106,7 +134,11 @@ function subsetWeight(section: string, subset: string, xstest: XstestWeights): n
 /** Weighted mean over entries, head by head. */
 function eachHead(entries: readonly { heads: readonly number[] }[], weights: readonly number[]): number[] {
   const count = entries[0]?.heads.length ?? 0
-  return Array.from({ length: count }, (_, head) => mean(entries.map((entry, i) => (entry.heads[head] as number) * (weights[i] as number))) / mean(weights))
+  return Array.from(
+    { length: count },
+    (_, head) =>
+      mean(entries.map((entry, i) => (entry.heads[head] as number) * (weights[i] as number))) / mean(weights),
+  )
 }
 
 export function groupRows(names: readonly string[]): Map<string, number[]> {

@@ -14,9 +14,11 @@ export function scoreMatrix(values: Float32Array, heads: number): ScoreMatrix {
   return { values, rows: values.length / heads, heads }
 }
 
-export const scoreOf = (matrix: ScoreMatrix, row: number, head: number): number => matrix.values[row * matrix.heads + head] as number
+export const scoreOf = (matrix: ScoreMatrix, row: number, head: number): number =>
+  matrix.values[row * matrix.heads + head] as number
 
-export const rowOf = (matrix: ScoreMatrix, row: number): Float32Array => matrix.values.subarray(row * matrix.heads, (row + 1) * matrix.heads)
+export const rowOf = (matrix: ScoreMatrix, row: number): Float32Array =>
+  matrix.values.subarray(row * matrix.heads, (row + 1) * matrix.heads)
 
 /** One head's scores, [rows]. */
 export function headOf(matrix: ScoreMatrix, head: number): Float64Array {
@@ -25,7 +27,10 @@ export function headOf(matrix: ScoreMatrix, head: number): Float64Array {
 
 /** Mean over heads, [rows]. */
 export function meanOverHeads(matrix: ScoreMatrix): Float64Array {
-  return Float64Array.from({ length: matrix.rows }, (_, row) => rowOf(matrix, row).reduce((sum, value) => sum + value, 0) / matrix.heads)
+  return Float64Array.from(
+    { length: matrix.rows },
+    (_, row) => rowOf(matrix, row).reduce((sum, value) => sum + value, 0) / matrix.heads,
+  )
 }
 
 /** a - b, element by element. */

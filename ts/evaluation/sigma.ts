@@ -12,13 +12,19 @@ export type SigmaCenter = 'none' | 'reference' | 'prompt'
 export function headMeans(matrix: ScoreMatrix): Float64Array {
   const means = new Float64Array(matrix.heads)
   for (let row = 0; row < matrix.rows; row += 1) {
-    for (let head = 0; head < matrix.heads; head += 1) means[head] = (means[head] as number) + scoreOf(matrix, row, head) / matrix.rows
+    for (let head = 0; head < matrix.heads; head += 1)
+      means[head] = (means[head] as number) + scoreOf(matrix, row, head) / matrix.rows
   }
   return means
 }
 
 /** Scores with each head's offset taken away; `prompt` takes the mean over the rows of one prompt, `groups[row]`. */
-export function centred(matrix: ScoreMatrix, center: SigmaCenter, groups: readonly string[] = [], offsets = headMeans(matrix)): ScoreMatrix {
+export function centred(
+  matrix: ScoreMatrix,
+  center: SigmaCenter,
+  groups: readonly string[] = [],
+  offsets = headMeans(matrix),
+): ScoreMatrix {
   if (center === 'none') return matrix
   if (center === 'reference') return subtractOffsets(matrix, () => offsets)
   const rowsOf = groupRows(groups)
@@ -68,7 +74,9 @@ export function sigmaQuality(input: SigmaQualityInput): SigmaQualityResult {
   const sigma = sigmaOverHeads(centred(input.scores, input.center, input.prompts))
   const predicted = meanOverHeads(input.scores)
   const [meanPredicted, meanTruth] = [mean(predicted), mean(input.truth)]
-  const errors = predicted.map((value, row) => Math.abs(value - meanPredicted - ((input.truth[row] as number) - meanTruth)))
+  const errors = predicted.map((value, row) =>
+    Math.abs(value - meanPredicted - ((input.truth[row] as number) - meanTruth)),
+  )
   const of = (kind: boolean) => mean([...sigma].filter((_, row) => input.scarce[row] === kind))
   return {
     samples: input.scores.rows,

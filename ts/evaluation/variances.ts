@@ -14,7 +14,12 @@ export interface SectionVariances {
 export const varianceOverHeads = (matrix: ScoreMatrix): Float64Array =>
   Float64Array.from({ length: matrix.rows }, (_, row) => variance(rowOf(matrix, row)))
 
-export function sectionVariances(chosen: ScoreMatrix, rejected: ScoreMatrix, subsets: readonly string[], bins = 24): SectionVariances[] {
+export function sectionVariances(
+  chosen: ScoreMatrix,
+  rejected: ScoreMatrix,
+  subsets: readonly string[],
+  bins = 24,
+): SectionVariances[] {
   const rowsOf = groupRows(subsets.map(sectionOf))
   const difference = differenceOf(chosen, rejected)
   return sectionNames().flatMap((section) => {

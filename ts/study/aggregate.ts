@@ -1,6 +1,7 @@
 /** From the policies' results to arms, distributions and verdicts. */
-import { PrudentError } from '../errors.js'
+
 import { Random } from '../data/random.js'
+import { PrudentError } from '../errors.js'
 import { mean, standardDeviation, variance } from '../evaluation/describe.js'
 import type { StudyConfig } from './config.js'
 import { type Arm, type Comparison, type StudyPlan, unitName } from './plan.js'
@@ -18,10 +19,15 @@ export function requireComplete(plan: StudyPlan, results: readonly PolicyResult[
   const present = new Set(results.map(unitName))
   const missing = [...planned].filter((name) => !present.has(name))
   const unknown = [...present].filter((name) => !planned.has(name))
-  if (results.length !== present.size) throw new PrudentError('E_STATE', `aggregate: ${results.length - present.size} policies twice`)
+  if (results.length !== present.size)
+    throw new PrudentError('E_STATE', `aggregate: ${results.length - present.size} policies twice`)
   if (missing.length === 0 && unknown.length === 0) return
-  const list = (names: string[]) => `${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`
-  const parts = [missing.length > 0 ? `missing ${list(missing)}` : '', unknown.length > 0 ? `not planned ${list(unknown)}` : '']
+  const list = (names: string[]) =>
+    `${names.slice(0, 10).join(', ')}${names.length > 10 ? ` and ${names.length - 10} more` : ''}`
+  const parts = [
+    missing.length > 0 ? `missing ${list(missing)}` : '',
+    unknown.length > 0 ? `not planned ${list(unknown)}` : '',
+  ]
   throw new PrudentError('E_STATE', `aggregate: ${parts.filter(Boolean).join('; ')}`, {
     expected: `${planned.size} policies`,
     received: `${present.size} policies`,
@@ -61,22 +67,33 @@ export interface ReferenceMeans {
   model: number[]
 }
 
-export function summariseJudges(arms: readonly Arm[], results: readonly PolicyResult[], reference: ReferenceMeans): Summary['figures']['judged'] {
+export function summariseJudges(
+  arms: readonly Arm[],
+  results: readonly PolicyResult[],
+  reference: ReferenceMeans,
+): Summary['figures']['judged'] {
   return (['truth', 'model'] as const).map((judge) => {
     const baseline = mean(reference[judge])
     return {
       judge,
       reference: { means: reference[judge], mean: baseline, variance: variance(reference[judge]) },
       arms: arms.map((arm) => {
-        const means = results.filter((result) => result.arm === arm.id).map((result) => valueOf(result, judge))
+        const means = results.filter((result) => result.arm === arm.id).map((result) => judgedValue(result, judge))
         const risk = means.filter((value) => value < baseline).length / means.length
-        return { arm: arm.id, means, mean: mean(means), variance: means.length > 1 ? variance(means) : 0, riskBelowReference: risk }
+        return {
+          arm: arm.id,
+          means,
+          mean: mean(means),
+          variance: means.length > 1 ? variance(means) : 0,
+          riskBelowReference: risk,
+        }
       }),
     }
   })
 }
 
-const valueOf = (result: PolicyResult, judge: 'truth' | 'model'): number => (judge === 'truth' ? result.truth : result.judge)
+const judgedValue = (result: PolicyResult, judge: 'truth' | 'model'): number =>
+  judge === 'truth' ? result.truth : result.judge
 
 export interface VerdictContext {
   config: StudyConfig
@@ -95,15 +112,29 @@ export function verdictsOf(plan: StudyPlan, context: VerdictContext): Verdict[] 
   )
 }
 
-function verdictOf(comparison: Comparison, treatment: string, judge: 'truth' | 'model', context: VerdictContext): Verdict {
+function verdictOf(
+  comparison: Comparison,
+  treatment: string,
+  judge: 'truth' | 'model',
+  context: VerdictContext,
+): Verdict {
   const { config, results, preconditions, gate } = context
   const reference = mean(context.reference[judge])
   const judged = (arm: string): JudgedPolicy[] =>
     results
       .filter((result) => result.arm === arm)
-      .map((result) => ({ ...result, value: valueOf(result, judge), belowReference: valueOf(result, judge) < reference }))
+      .map((result) => ({
+        ...result,
+        value: judgedValue(result, judge),
+        belowReference: judgedValue(result, judge) < reference,
+      }))
   const random = Random.from(config.seed, 'verdict', treatment, judge)
-  const numbers = compareArms({ baseline: judged(comparison.baseline), treatment: judged(treatment), rules: config.verdict, random })
+  const numbers = compareArms({
+    baseline: judged(comparison.baseline),
+    treatment: judged(treatment),
+    rules: config.verdict,
+    random,
+  })
   const { recipe, center, baseline } = comparison
   return {
     id: `${treatment} by ${judge}`,
@@ -117,4 +148,3 @@ function verdictOf(comparison: Comparison, treatment: string, judge: 'truth' | '
     ...numbers,
   }
 }
-

@@ -38,7 +38,9 @@ export async function calibrateBeta(
     if (relativeError(kl, options.target) <= options.tolerance) break
     beta = nextBeta(trials, options.target)
   }
-  const best = trials.reduce((a, b) => (relativeError(b.kl, options.target) < relativeError(a.kl, options.target) ? b : a))
+  const best = trials.reduce((a, b) =>
+    relativeError(b.kl, options.target) < relativeError(a.kl, options.target) ? b : a,
+  )
   return { ...best, matched: relativeError(best.kl, options.target) <= options.tolerance, trials }
 }
 
@@ -61,7 +63,12 @@ function nextBeta(trials: readonly CalibrationTrial[], target: number): number {
 }
 
 /** Interpolates; halves the bracket when the last two trials fell on one side, so that a bent curve cannot stall it. */
-function between(above: CalibrationTrial, below: CalibrationTrial, target: number, trials: readonly CalibrationTrial[]): number {
+function between(
+  above: CalibrationTrial,
+  below: CalibrationTrial,
+  target: number,
+  trials: readonly CalibrationTrial[],
+): number {
   const [low, high] = [Math.log(above.beta), Math.log(below.beta)]
   const [over, under] = [excess(above, target), -excess(below, target)]
   const sides = trials.slice(-3).map((trial) => trial.kl > target)

@@ -11,10 +11,20 @@ function atMost(name: string, value: number, threshold: number, meaning: string)
 
 export function preconditions(
   config: StudyConfig['preconditions'],
-  trained: { scorer: LanguageModelSummary; policy: LanguageModelSummary; reward: RewardModelSummary; vanilla: ArmSummary },
+  trained: {
+    scorer: LanguageModelSummary
+    policy: LanguageModelSummary
+    reward: RewardModelSummary
+    vanilla: ArmSummary
+  },
 ): Check[] {
   const perplexity = (name: string, model: LanguageModelSummary) =>
-    atMost(`${name} perplexity`, model.perplexity, model.bigramPerplexity, `Held-out perplexity of the ${name}; the limit is a bigram model's.`)
+    atMost(
+      `${name} perplexity`,
+      model.perplexity,
+      model.bigramPerplexity,
+      `Held-out perplexity of the ${name}; the limit is a bigram model's.`,
+    )
   const { reward, vanilla } = trained
   return [
     perplexity('scorer base', trained.scorer),
@@ -25,7 +35,12 @@ export function preconditions(
       reward.bayesCeiling - config.accuracyBelowCeiling,
       'Held-out accuracy of the single reward model; the limit lies below what the known true reward can reach on these noisy labels.',
     ),
-    atLeast('vanilla proxy gain', vanilla.proxyGain.mean, config.minProxyGain, "Gain of vanilla PPO's own reward, in standard deviations of the reference."),
+    atLeast(
+      'vanilla proxy gain',
+      vanilla.proxyGain.mean,
+      config.minProxyGain,
+      "Gain of vanilla PPO's own reward, in standard deviations of the reference.",
+    ),
     atLeast('vanilla final KL', vanilla.finalKl.mean, config.minFinalKl, 'Nats a response from the reference.'),
   ]
 }
@@ -34,7 +49,17 @@ export function preconditions(
 export function gateChecks(config: StudyConfig['gate'], quality: SigmaQuality): Check[] {
   return [
     atLeast('sigma CV', quality.cv, config.minCv, 'Standard deviation of sigma over responses by its mean.'),
-    atLeast('sigma scarce/common', quality.scarceCommonRatio, config.minScarceCommonRatio, 'Mean sigma in scarce styles by that in common ones.'),
-    atLeast('sigma and error', quality.errorCorrelation, config.minErrorCorrelation, 'Correlation of sigma with the size of the reward error.'),
+    atLeast(
+      'sigma scarce/common',
+      quality.scarceCommonRatio,
+      config.minScarceCommonRatio,
+      'Mean sigma in scarce styles by that in common ones.',
+    ),
+    atLeast(
+      'sigma and error',
+      quality.errorCorrelation,
+      config.minErrorCorrelation,
+      'Correlation of sigma with the size of the reward error.',
+    ),
   ]
 }

@@ -11,7 +11,9 @@ const count = z.int().min(1)
 /** A model that the study makes itself from random weights. */
 const model = z.strictObject({
   tokenizer: modelReference.describe('Folder or hub id with tokenizer.json'),
-  architecture: z.record(z.string(), z.unknown()).describe("The model's config.json; vocab_size and special tokens are the tokenizer's"),
+  architecture: z
+    .record(z.string(), z.unknown())
+    .describe("The model's config.json; vocab_size and special tokens are the tokenizer's"),
 })
 const languageModel = model.extend({
   texts: z
@@ -57,13 +59,19 @@ export const studyConfigSchema = z.strictObject({
   models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: model }),
   rewardModel: rewardSettings,
   judgeModel: rewardSettings,
-  heads: z.strictObject({ paper: headsSettings, anchored: headsSettings }).describe('The two recipes; layout.heads sets how many'),
+  heads: z
+    .strictObject({ paper: headsSettings, anchored: headsSettings })
+    .describe('The two recipes; layout.heads sets how many'),
   layout: z
     .strictObject({ ensembles: count, heads: z.int().min(2), trials: count })
     .describe('4 x 10 x 1: every policy has a reward head of its own; 1 x 10 x 4 is the paper'),
   comparisons: z.array(comparison).min(1).describe('The first is the primary one'),
-  prompts: promptSettings.omit({ source: true, column: true, seed: true }).prefault({ queryTokens: { min: 2, max: 7, inclusive: true } }),
-  ppo: ppoSettings.omit({ seed: true, objective: true }).describe('Objective, seed and beta come from plan and calibration'),
+  prompts: promptSettings
+    .omit({ source: true, column: true, seed: true })
+    .prefault({ queryTokens: { min: 2, max: 7, inclusive: true } }),
+  ppo: ppoSettings
+    .omit({ seed: true, objective: true })
+    .describe('Objective, seed and beta come from plan and calibration'),
   objective: z
     .strictObject({
       klGradient: z.enum(['reward', 'exact']).default('reward'),
@@ -93,15 +101,31 @@ export const studyConfigSchema = z.strictObject({
     })
     .prefault({}),
   gate: z
-    .strictObject({ minCv: threshold.default(0.4), minScarceCommonRatio: threshold.default(2), minErrorCorrelation: threshold.default(0.25) })
+    .strictObject({
+      minCv: threshold.default(0.4),
+      minScarceCommonRatio: threshold.default(2),
+      minErrorCorrelation: threshold.default(0.25),
+    })
     .prefault({}),
   verdict: z
     .strictObject({
       level: z.number().gt(0.5).lt(1).default(0.95),
       resamples: count.default(2000),
-      holdsBelow: z.number().positive().default(1).describe('Holds when the interval of the variance ratio lies below this'),
-      failsAbove: z.number().positive().default(0.8).describe('Fails when it lies above this: a reduction worth having is excluded'),
-      maxRiskIncrease: z.number().min(0).default(0).describe('Largest estimate of the risk difference that still holds'),
+      holdsBelow: z
+        .number()
+        .positive()
+        .default(1)
+        .describe('Holds when the interval of the variance ratio lies below this'),
+      failsAbove: z
+        .number()
+        .positive()
+        .default(0.8)
+        .describe('Fails when it lies above this: a reduction worth having is excluded'),
+      maxRiskIncrease: z
+        .number()
+        .min(0)
+        .default(0)
+        .describe('Largest estimate of the risk difference that still holds'),
       klTolerance: fraction.default(0.03).describe('Final KL of treatment and baseline must agree this well'),
     })
     .prefault({}),

@@ -39,7 +39,11 @@ export async function makeEnsembles(
   context: StageContext,
 ): Promise<Record<string, EnsembleStage>> {
   const { addon, config, inputs, signal } = stage
-  const model = await addon.loadModel(rewardFolder, { task: 'sequence-classification', dtype: config.dtype, device: config.device })
+  const model = await addon.loadModel(rewardFolder, {
+    task: 'sequence-classification',
+    dtype: config.dtype,
+    device: config.device,
+  })
   const batchTokens = config.rewardModel.batchTokens
   try {
     const features = await cachePairFeatures(model, inputs.preferences.train, { batchTokens, signal })

@@ -71,7 +71,9 @@ export async function readInputs(config: StudyConfig): Promise<StudyInputs> {
   const rewardBench = await readBenchmark(data.rewardBench, tokenizers.scorer, data.maxLength, note)
   const makePrompts = async (rows: string[], name: string) => {
     const settings = { ...config.prompts, seed: deriveSeed(config.seed, 'prompts', name) }
-    return (await cutPrompts(rows, settings, tokenizers.policy, { ...emptyReport(), rows: rows.length, used: rows.length })).prompts
+    return (
+      await cutPrompts(rows, settings, tokenizers.policy, { ...emptyReport(), rows: rows.length, used: rows.length })
+    ).prompts
   }
   return {
     tokenizers,
@@ -80,7 +82,10 @@ export async function readInputs(config: StudyConfig): Promise<StudyInputs> {
     preferences,
     judgePreferences,
     rewardBench,
-    prompts: { training: await makePrompts(reviews, 'training'), evaluation: await makePrompts(reviewsHeldOut, 'evaluation') },
+    prompts: {
+      training: await makePrompts(reviews, 'training'),
+      evaluation: await makePrompts(reviewsHeldOut, 'evaluation'),
+    },
     truth: loadTrueReward(data.trueReward),
     hashes: await hashInputs(config),
     report,
@@ -93,17 +98,26 @@ async function loadTokenizer(reference: { path: string; revision?: string | unde
 
 function reportOf(name: string, source: DataSource, counts: DataReport): Summary['data'][number] {
   const { null: nulls, empty, identical, overLong } = counts
-  const dropped = Object.fromEntries(Object.entries({ null: nulls, empty, identical, overLong }).filter(([, count]) => count > 0))
+  const dropped = Object.fromEntries(
+    Object.entries({ null: nulls, empty, identical, overLong }).filter(([, count]) => count > 0),
+  )
   return { name, file: source.path, rows: counts.rows, used: counts.used, dropped }
 }
 
 async function readLabelled(source: DataSource, tokenizer: Tokenizer, config: StudyConfig, name: string) {
   const { pairs, report } = await readPairs(readSource(source))
-  const tokens = await tokenisePairs(tokenizer, pairs, { maxLength: config.data.maxLength, overLong: 'truncate-left', report })
+  const tokens = await tokenisePairs(tokenizer, pairs, {
+    maxLength: config.data.maxLength,
+    overLong: 'truncate-left',
+    report,
+  })
   const random = Random.from(config.seed, 'hold-out', name)
   const split: HoldOut = holdOut(tokens.source.length, { random, rows: config.data.heldOutPairs })
   if (split.train.length === 0) {
-    throw new PrudentError('E_CONFIG', `data.heldOutPairs: ${config.data.heldOutPairs} of ${tokens.source.length} pairs leave none to train on`)
+    throw new PrudentError(
+      'E_CONFIG',
+      `data.heldOutPairs: ${config.data.heldOutPairs} of ${tokens.source.length} pairs leave none to train on`,
+    )
   }
   const part = (rows: Int32Array): TokenPairs => ({
     chosen: Array.from(rows, (row) => tokens.chosen[row] as Int32Array),
@@ -127,7 +141,11 @@ async function readBenchmark(
   }
   const subsets = parts.flatMap((part) => Array.from(part.source, (row) => String(part.pairs[row]?.row.values.subset)))
   const first = parts[0] as TokenisedPairs
-  const tokens = { ...first, chosen: parts.flatMap((part) => part.chosen), rejected: parts.flatMap((part) => part.rejected) }
+  const tokens = {
+    ...first,
+    chosen: parts.flatMap((part) => part.chosen),
+    rejected: parts.flatMap((part) => part.rejected),
+  }
   return { tokens, subsets }
 }
 
@@ -147,7 +165,10 @@ async function hashInputs(config: StudyConfig): Promise<Record<string, string>> 
   }
   for (const name of ['scorer', 'policy', 'judge'] as const) {
     const { folder } = await resolveModel(models[name].tokenizer)
-    hashes[`${name}Tokenizer`] = hashOf([await hashOfFile(path.join(folder, 'tokenizer.json')), await hashOfFile(path.join(folder, 'tokenizer_config.json'))])
+    hashes[`${name}Tokenizer`] = hashOf([
+      await hashOfFile(path.join(folder, 'tokenizer.json')),
+      await hashOfFile(path.join(folder, 'tokenizer_config.json')),
+    ])
   }
   return hashes
 }

@@ -35,7 +35,12 @@ export interface ModelFolders {
   ensembles: string
 }
 
-export async function loadModels(addon: NativeAddon, config: StudyConfig, folders: ModelFolders, recipes: readonly Recipe[]): Promise<LoadedModels> {
+export async function loadModels(
+  addon: NativeAddon,
+  config: StudyConfig,
+  folders: ModelFolders,
+  recipes: readonly Recipe[],
+): Promise<LoadedModels> {
   const options = { dtype: config.dtype, device: config.device }
   const classifier = (folder: string) => addon.loadModel(folder, { task: 'sequence-classification', ...options })
   const reference = await addon.loadModel(folders.policy, { task: 'causal-lm', ...options })
@@ -98,14 +103,20 @@ export async function measureBenchmark(context: MeasureContext, recipes: readonl
   const xstest = { xstest: config.data.xstest }
   const single = await score(models.reward)
   const singleSections = benchmarkAccuracy(single.chosen, single.rejected, subsets, xstest).sections
-  const result: BenchmarkStage = { variances: [], accuracies: [], oneResponse: { prompt: '', response: '', recipe: recipes[0] as Recipe, scores: [] } }
+  const result: BenchmarkStage = {
+    variances: [],
+    accuracies: [],
+    oneResponse: { prompt: '', response: '', recipe: recipes[0] as Recipe, scores: [] },
+  }
   for (const recipe of recipes) {
     const all = await score(models.scorers[recipe] as NativeModel)
     const own = ensembleHeads(config, 0)
     const [chosen, rejected] = [selectHeads(all.chosen, own), selectHeads(all.rejected, own)]
     const { sections } = benchmarkAccuracy(chosen, rejected, subsets, xstest)
     result.variances.push(...sectionVariances(chosen, rejected, subsets).map((section) => ({ recipe, ...section })))
-    result.accuracies.push(...sections.map((section, i) => ({ recipe, ...section, single: singleSections[i]?.heads[0] ?? Number.NaN })))
+    result.accuracies.push(
+      ...sections.map((section, i) => ({ recipe, ...section, single: singleSections[i]?.heads[0] ?? Number.NaN })),
+    )
     if (recipe === recipes[0]) result.oneResponse.scores = [...rowOf(chosen, 0)]
   }
   const first = tokens.pairs[0]
@@ -133,7 +144,13 @@ export async function measureReference(context: MeasureContext, recipes: readonl
   const centring = await sampleReference(sampling, takePrompts(inputs.prompts.training, gateSamples), 'centring')
   const gatePrompts = takePrompts(inputs.prompts.evaluation, Math.ceil(gateSamples / GATE_REPEATS), responses)
   const gate = await sampleReference(sampling, repeatPrompts(gatePrompts, GATE_REPEATS), 'gate')
-  const result: ReferenceStage = { statistics: {}, meanSigma: {}, quality: [], means: { truth: [], model: [] }, judgeCorrelation: Number.NaN }
+  const result: ReferenceStage = {
+    statistics: {},
+    meanSigma: {},
+    quality: [],
+    means: { truth: [], model: [] },
+    judgeCorrelation: Number.NaN,
+  }
   for (const recipe of recipes) {
     const scorer = scorerOf(context, models.scorers[recipe] as NativeModel, 'scorer')
     result.statistics[recipe] = headStatistics(await scoreSample(scorer, centring, signal))
@@ -168,4 +185,3 @@ function qualityOf(
   const { sigma, ...numbers } = sigmaQuality({ scores, center, prompts: sample.prompts.texts, truth: rewards, scarce })
   return { recipe, center, ...numbers, histogram: histogram(sigma) }
 }
-

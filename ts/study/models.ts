@@ -2,10 +2,10 @@
 import { cp, mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
+import { renderConversation } from '../data/conversation.js'
 import { Random } from '../data/random.js'
 import { tokeniseTexts } from '../data/texts.js'
 import type { Tokenizer } from '../data/tokenizer.js'
-import { renderConversation } from '../data/conversation.js'
 import { bigramPerplexity } from '../evaluation/bigram.js'
 import { trainLanguageModel } from '../training/language-model.js'
 import { trainRewardModel } from '../training/reward.js'
@@ -25,7 +25,11 @@ export interface ModelStage {
 
 /** config.json of a new model: the tokenizer's vocabulary and special tokens fill what the config leaves out. */
 export function architectureOf(model: ModelConfig, tokenizer: Tokenizer): string {
-  const ids = { bos_token_id: tokenizer.bosTokenId, eos_token_id: tokenizer.eosTokenId, pad_token_id: tokenizer.padTokenId }
+  const ids = {
+    bos_token_id: tokenizer.bosTokenId,
+    eos_token_id: tokenizer.eosTokenId,
+    pad_token_id: tokenizer.padTokenId,
+  }
   return JSON.stringify({ vocab_size: tokenizer.vocabSize, ...ids, ...model.architecture })
 }
 
@@ -33,11 +37,16 @@ export function architectureOf(model: ModelConfig, tokenizer: Tokenizer): string
 export async function saveModel(model: NativeModel, tokenizer: Tokenizer, folder: string): Promise<void> {
   await model.save(folder)
   await mkdir(folder, { recursive: true })
-  for (const name of ['tokenizer.json', 'tokenizer_config.json']) await cp(path.join(tokenizer.folder, name), path.join(folder, name))
+  for (const name of ['tokenizer.json', 'tokenizer_config.json'])
+    await cp(path.join(tokenizer.folder, name), path.join(folder, name))
 }
 
 /** Trains one of the two language models and saves it in the stage's folder under model/. */
-export async function makeLanguageModel(stage: ModelStage, name: 'scorer' | 'policy', context: StageContext): Promise<LanguageModelSummary> {
+export async function makeLanguageModel(
+  stage: ModelStage,
+  name: 'scorer' | 'policy',
+  context: StageContext,
+): Promise<LanguageModelSummary> {
   const { addon, config, inputs, signal } = stage
   const settings = config.models[name]
   const tokenizer = inputs.tokenizers[name]
@@ -71,10 +80,18 @@ export async function makeLanguageModel(stage: ModelStage, name: 'scorer' | 'pol
 }
 
 /** Reviews as training rows: as they are, or begun as a conversation so that the state at a turn's end knows what the turn was about. */
-async function textRows(tokenizer: Tokenizer, reviews: readonly string[], model: LanguageModelConfig, seed: string): Promise<Int32Array[]> {
+async function textRows(
+  tokenizer: Tokenizer,
+  reviews: readonly string[],
+  model: LanguageModelConfig,
+  seed: string,
+): Promise<Int32Array[]> {
   const random = Random.from(seed, 'turns')
   const texts = model.texts === 'plain' ? reviews : reviews.map((review) => asConversation(tokenizer, review, random))
-  const { rows } = await tokeniseTexts(tokenizer, texts, { maxLength: Number.MAX_SAFE_INTEGER, overLong: 'truncate-left' })
+  const { rows } = await tokeniseTexts(tokenizer, texts, {
+    maxLength: Number.MAX_SAFE_INTEGER,
+    overLong: 'truncate-left',
+  })
   return rows.map((row) => row.slice(0, model.maxLength)).filter((row) => row.length > 1)
 }
 
@@ -91,22 +108,52 @@ function asConversation(tokenizer: Tokenizer, review: string, random: Random): s
 }
 
 /** Full fine-tune of the scorer's language model by Bradley-Terry, with early stop. */
-export async function makeRewardModel(stage: ModelStage, baseFolder: string, context: StageContext): Promise<RewardModelSummary> {
+export async function makeRewardModel(
+  stage: ModelStage,
+  baseFolder: string,
+  context: StageContext,
+): Promise<RewardModelSummary> {
   const { addon, config, inputs } = stage
   const seed = config.rewardModel.seed + config.seed
-  const options = { task: 'sequence-classification' as const, dtype: config.dtype, device: config.device, allowNewHead: true, numLabels: 1, seed }
+  const options = {
+    task: 'sequence-classification' as const,
+    dtype: config.dtype,
+    device: config.device,
+    allowNewHead: true,
+    numLabels: 1,
+    seed,
+  }
   const model = await addon.loadModel(baseFolder, options)
-  return trainClassifier(stage, { model, settings: { ...config.rewardModel, seed }, pairs: inputs.preferences, tokenizer: inputs.tokenizers.scorer, context })
+  return trainClassifier(stage, {
+    model,
+    settings: { ...config.rewardModel, seed },
+    pairs: inputs.preferences,
+    tokenizer: inputs.tokenizers.scorer,
+    context,
+  })
 }
 
 /** The judge: another architecture, other preferences that cover every style, from random weights. */
 export async function makeJudge(stage: ModelStage, context: StageContext): Promise<RewardModelSummary> {
   const { addon, config, inputs } = stage
   const seed = config.judgeModel.seed + config.seed
-  const options = { task: 'sequence-classification' as const, dtype: config.dtype, device: config.device, allowNewHead: true, numLabels: 1, seed }
+  const options = {
+    task: 'sequence-classification' as const,
+    dtype: config.dtype,
+    device: config.device,
+    allowNewHead: true,
+    numLabels: 1,
+    seed,
+  }
   const tokenizer = inputs.tokenizers.judge
   const model = await addon.createModel(architectureOf(config.models.judge, tokenizer), options)
-  return trainClassifier(stage, { model, settings: { ...config.judgeModel, seed }, pairs: inputs.judgePreferences, tokenizer, context })
+  return trainClassifier(stage, {
+    model,
+    settings: { ...config.judgeModel, seed },
+    pairs: inputs.judgePreferences,
+    tokenizer,
+    context,
+  })
 }
 
 interface ClassifierTraining {
@@ -151,5 +198,5 @@ function summariseReward(result: RewardResult, pairs: LabelledPairs, inputs: Stu
   }
 }
 
-const lossCurve = (metrics: readonly StepMetrics[]) => metrics.map((entry) => ({ step: entry.step, loss: entry['train/loss'] ?? Number.NaN }))
-
+const lossCurve = (metrics: readonly StepMetrics[]) =>
+  metrics.map((entry) => ({ step: entry.step, loss: entry['train/loss'] ?? Number.NaN }))

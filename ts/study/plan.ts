@@ -38,10 +38,13 @@ export interface StudyPlan {
   comparisons: Comparison[]
 }
 
-const usesSigma = (method: Method): boolean => method === 'sigma' || method === 'shuffled' || method === 'constant' || method === 'lcb'
+const usesSigma = (method: Method): boolean =>
+  method === 'sigma' || method === 'shuffled' || method === 'constant' || method === 'lcb'
 
 export function armOf(recipe: Recipe, method: Method, center: Center): { id: string; center: Center | null } {
-  return usesSigma(method) ? { id: `${recipe}/${method}/${center}`, center } : { id: `${recipe}/${method}`, center: null }
+  return usesSigma(method)
+    ? { id: `${recipe}/${method}/${center}`, center }
+    : { id: `${recipe}/${method}`, center: null }
 }
 
 export function planStudy(config: Pick<StudyConfig, 'seed' | 'layout' | 'comparisons'>): StudyPlan {
@@ -71,7 +74,12 @@ function planArms(comparisons: readonly ComparisonConfig[], allEnsembles: number
   const arms = new Map<string, Arm>()
   for (const { recipe, center, methods, ensembles } of comparisons) {
     for (const method of new Set<Method>(['vanilla', ...methods])) {
-      const arm = { ...armOf(recipe, method, center), recipe, method, ensembles: Math.min(ensembles ?? allEnsembles, allEnsembles) }
+      const arm = {
+        ...armOf(recipe, method, center),
+        recipe,
+        method,
+        ensembles: Math.min(ensembles ?? allEnsembles, allEnsembles),
+      }
       const known = arms.get(arm.id)
       arms.set(arm.id, known && known.ensembles >= arm.ensembles ? known : arm)
     }
@@ -85,7 +93,9 @@ export const policySeed = (seed: number, ensemble: number, head: number, trial: 
 
 function grid(ensembles: number, heads: number, trials: number): [number, number, number][] {
   const range = (length: number) => Array.from({ length }, (_, i) => i)
-  return range(ensembles).flatMap((e) => range(heads).flatMap((h) => range(trials).map((t): [number, number, number] => [e, h, t])))
+  return range(ensembles).flatMap((e) =>
+    range(heads).flatMap((h) => range(trials).map((t): [number, number, number] => [e, h, t])),
+  )
 }
 
 export const unitName = (unit: Pick<PolicyUnit, 'arm' | 'ensemble' | 'head' | 'trial'>): string =>

@@ -1,19 +1,19 @@
 /** Calibration of beta and the study's policies: many small trainings, each one resumable file. */
 import { Random } from '../data/random.js'
-import { pairedMeanDifference, resample } from './statistics/intervals.js'
+import { mean } from '../evaluation/describe.js'
 import type { FinishedPolicy } from './aggregate.js'
-import { calibrateBeta, type CalibrationTrial, relativeError } from './calibration.js'
+import { type CalibrationTrial, calibrateBeta, relativeError } from './calibration.js'
 import { calibrationHeads, ensembleHeads } from './ensembles.js'
 import { type LoadedModels, scorerOf } from './measure.js'
 import type { ModelStage } from './models.js'
-import { type Arm, policySeed, type PolicyUnit, type StudyPlan, unitName } from './plan.js'
+import { type Arm, type PolicyUnit, policySeed, type StudyPlan, unitName } from './plan.js'
 import { finalKlOf, type PolicyContext, runPolicy, type TrainedHead } from './policy-unit.js'
 import { runPool } from './pool.js'
 import { takePrompts } from './prompts.js'
 import { hashOf, type StageContext, type StageResult, type StageStore } from './stages.js'
+import { pairedMeanDifference, resample } from './statistics/intervals.js'
 import type { Measured, StudyOptions } from './study.js'
 import type { CalibrationSummary } from './summary.js'
-import { mean } from '../evaluation/describe.js'
 
 export interface PolicyStage extends Pick<StudyOptions, 'config' | 'signal' | 'observer'> {
   store: StageStore
@@ -38,18 +38,35 @@ function policyContext(study: PolicyStage): PolicyContext {
     ]),
   )
   const { reference, eosTokenIds } = models
-  return { config, inputs: stage.inputs, reference, eosTokenIds, recipes, judge: scorerOf(measuring, models.judge, 'judge'), signal }
+  return {
+    config,
+    inputs: stage.inputs,
+    reference,
+    eosTokenIds,
+    recipes,
+    judge: scorerOf(measuring, models.judge, 'judge'),
+    signal,
+  }
 }
 
 /** What the training of a policy depends on, whichever stage it is in. */
-const trainingKey = ({ config, measured }: PolicyStage) => [measured.key, config.seed, config.ppo, config.objective, config.prompts]
+const trainingKey = ({ config, measured }: PolicyStage) => [
+  measured.key,
+  config.seed,
+  config.ppo,
+  config.objective,
+  config.prompts,
+]
 
 /** Brings every arm to the same KL: vanilla of a recipe to the target, the others to what vanilla reached on the same heads. */
 export async function calibrateArms(study: PolicyStage): Promise<StageResult<CalibrationSummary>[]> {
   const done: StageResult<CalibrationSummary>[] = []
   for (const arm of study.plan.arms) {
     const vanilla = done.find((entry) => entry.value.arm === `${arm.recipe}/vanilla`)
-    const target = arm.method === 'vanilla' ? study.config.calibration.targetKl : (vanilla?.value.kl.estimate ?? study.config.calibration.targetKl)
+    const target =
+      arm.method === 'vanilla'
+        ? study.config.calibration.targetKl
+        : (vanilla?.value.kl.estimate ?? study.config.calibration.targetKl)
     done.push(await calibrateArm(study, arm, target))
   }
   return done
@@ -71,7 +88,11 @@ async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Pro
     const { target, tolerance, firstBeta: first, maxTrials } = { ...calibration, target: targetKl, firstBeta: start }
     const outcome = await calibrateBeta(measure, { target, tolerance, firstBeta: first, maxTrials })
     const kls = perHead.get(outcome.beta) ?? []
-    const draws = resample(kls.length, config.verdict.resamples, Random.from(config.seed, 'calibration', arm.id, measured.key))
+    const draws = resample(
+      kls.length,
+      config.verdict.resamples,
+      Random.from(config.seed, 'calibration', arm.id, measured.key),
+    )
     return {
       arm: arm.id,
       targetKl,
@@ -88,13 +109,24 @@ async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Pro
 
 /** Sigma multiplies beta: dividing by its mean starts near vanilla's strength. */
 function firstBeta({ config, measured }: PolicyStage, arm: Arm): number {
-  const sigma = arm.center === null || arm.method === 'lcb' ? 1 : (measured.reference.meanSigma[arm.recipe]?.[arm.center] ?? 1)
+  const sigma =
+    arm.center === null || arm.method === 'lcb' ? 1 : (measured.reference.meanSigma[arm.recipe]?.[arm.center] ?? 1)
   return config.calibration.firstBeta / (config.objective.power === 'variance' ? sigma ** 2 : sigma)
 }
 
-async function measureKl(study: PolicyStage, context: PolicyContext, stage: StageContext, arm: Arm, beta: number): Promise<number[]> {
+async function measureKl(
+  study: PolicyStage,
+  context: PolicyContext,
+  stage: StageContext,
+  arm: Arm,
+  beta: number,
+): Promise<number[]> {
   const { config, store, observer } = study
-  const prompts = takePrompts(context.inputs.prompts.evaluation, config.calibration.samples, config.evaluation.responses)
+  const prompts = takePrompts(
+    context.inputs.prompts.evaluation,
+    config.calibration.samples,
+    config.evaluation.responses,
+  )
   const heads = calibrationHeads(config)
   let finished = 0
   const tasks = heads.map((head, i) => async () => {
@@ -105,7 +137,9 @@ async function measureKl(study: PolicyStage, context: PolicyContext, stage: Stag
       head,
       ensemble: ensembleHeads(config, Math.floor(head / config.layout.heads)),
     }
-    const result = await store.unit(stage, `beta-${hashOf(beta)}-head-${head}`, async () => ({ kl: await finalKlOf(context, unit, prompts) }))
+    const result = await store.unit(stage, `beta-${hashOf(beta)}-head-${head}`, async () => ({
+      kl: await finalKlOf(context, unit, prompts),
+    }))
     finished += 1
     observer.progress(`calibration of ${arm.id}, beta ${beta.toPrecision(3)}`, finished, heads.length)
     return result.kl
@@ -114,7 +148,10 @@ async function measureKl(study: PolicyStage, context: PolicyContext, stage: Stag
 }
 
 /** Trains and judges every policy of the plan, arm by arm. */
-export async function runArms(study: PolicyStage, calibrated: readonly StageResult<CalibrationSummary>[]): Promise<FinishedPolicy[]> {
+export async function runArms(
+  study: PolicyStage,
+  calibrated: readonly StageResult<CalibrationSummary>[],
+): Promise<FinishedPolicy[]> {
   const results: FinishedPolicy[] = []
   for (const [i, arm] of study.plan.arms.entries()) {
     const calibration = calibrated[i] as StageResult<CalibrationSummary>
@@ -133,7 +170,13 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<Finis
     const referenceTruth = mean(measured.reference.means.truth)
     let finished = 0
     const train = (unit: PolicyUnit) => async () => {
-      const head: TrainedHead = { arm, beta, seed: unit.seed, head: ensembleHeads(config, unit.ensemble)[unit.head] as number, ensemble: ensembleHeads(config, unit.ensemble) }
+      const head: TrainedHead = {
+        arm,
+        beta,
+        seed: unit.seed,
+        head: ensembleHeads(config, unit.ensemble)[unit.head] as number,
+        ensemble: ensembleHeads(config, unit.ensemble),
+      }
       const result = await store.unit(context, unitName(unit), () => runPolicy(policies, head, prompts))
       finished += 1
       observer.progress(arm.id, finished, units.length)

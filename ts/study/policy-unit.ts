@@ -69,7 +69,11 @@ export function objectiveOf(arm: Arm, config: StudyConfig, meanSigma: RecipeScor
     case 'shuffled':
       return objectiveSettings.parse({ kind: 'variance-kl', sigma: { ...sigma, shuffle: true }, klGradient })
     case 'constant':
-      return objectiveSettings.parse({ kind: 'variance-kl', sigma: { ...sigma, constant: meanSigma[center] }, klGradient })
+      return objectiveSettings.parse({
+        kind: 'variance-kl',
+        sigma: { ...sigma, constant: meanSigma[center] },
+        klGradient,
+      })
   }
 }
 
@@ -130,7 +134,11 @@ export async function finalKlOf(context: PolicyContext, unit: TrainedHead, promp
   return withTrainedPolicy(context, unit, async (policy) => (await draw(context, policy, prompts, unit.seed)).meanKl)
 }
 
-export async function runPolicy(context: PolicyContext, unit: TrainedHead, prompts: PromptSet): Promise<EvaluatedPolicy> {
+export async function runPolicy(
+  context: PolicyContext,
+  unit: TrainedHead,
+  prompts: PromptSet,
+): Promise<EvaluatedPolicy> {
   const { scorer, statistics } = recipeOf(context, unit.arm)
   const [offset, scale] = [statistics.mean[unit.head] as number, statistics.std[unit.head] as number]
   return withTrainedPolicy(context, unit, async (policy, training) => {

@@ -1,5 +1,9 @@
 /** Runs the tasks with at most `width` at once; results in order. The first failure stops new tasks and is thrown once those under way ended. */
-export async function runPool<T>(tasks: readonly (() => Promise<T>)[], width: number, signal?: AbortSignal): Promise<T[]> {
+export async function runPool<T>(
+  tasks: readonly (() => Promise<T>)[],
+  width: number,
+  signal?: AbortSignal,
+): Promise<T[]> {
   const results = new Array<T>(tasks.length)
   let next = 0
   let failure: { error: unknown } | null = null

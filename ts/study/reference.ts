@@ -5,7 +5,7 @@
 import type { NativeModel } from '../addon/native.js'
 import { deriveSeed } from '../data/random.js'
 import { mean, standardDeviation } from '../evaluation/describe.js'
-import { type ScoreMatrix, headOf, scoreMatrix } from '../evaluation/score-matrix.js'
+import { headOf, type ScoreMatrix, scoreMatrix } from '../evaluation/score-matrix.js'
 import { headMeans } from '../evaluation/sigma.js'
 import { evaluatePolicy } from '../policy/evaluate-policy.js'
 import type { PromptSet, Scorer } from '../policy/types.js'
@@ -59,6 +59,7 @@ export function headStatistics(scores: ScoreMatrix): HeadStatistics {
   return { mean: [...headMeans(scores)], std }
 }
 
-export const truthOf = (inputs: StudyInputs, sample: Pick<Sample, 'texts'>): number[] => sample.texts.map((text) => inputs.truth.reward(text))
+export const truthOf = (inputs: StudyInputs, sample: Pick<Sample, 'texts'>): number[] =>
+  sample.texts.map((text) => inputs.truth.reward(text))
 
 export const meanTruth = (inputs: StudyInputs, sample: Pick<Sample, 'texts'>): number => mean(truthOf(inputs, sample))

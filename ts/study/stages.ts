@@ -37,7 +37,11 @@ export class StageStore {
   }
 
   /** Runs `work` unless its result is there already. Its result must survive JSON. */
-  async stage<T>(name: string, dependencies: unknown, work: (context: StageContext) => Promise<T>): Promise<StageResult<T>> {
+  async stage<T>(
+    name: string,
+    dependencies: unknown,
+    work: (context: StageContext) => Promise<T>,
+  ): Promise<StageResult<T>> {
     const key = hashOf([name, dependencies])
     const folder = path.join(this.#root, `${name}-${key}`)
     const known = await readJson<{ value: T; seconds: number }>(path.join(folder, 'done.json'))

@@ -9,8 +9,15 @@ import { gateChecks, preconditions } from './checks.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
 import { readInputs, type StudyInputs } from './inputs.js'
-import { type BenchmarkStage, loadModels, measureBenchmark, measureReference, type ModelFolders, type ReferenceStage } from './measure.js'
-import { makeJudge, makeLanguageModel, makeRewardModel, type ModelStage } from './models.js'
+import {
+  type BenchmarkStage,
+  loadModels,
+  type ModelFolders,
+  measureBenchmark,
+  measureReference,
+  type ReferenceStage,
+} from './measure.js'
+import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
 import { type Arm, planStudy, type StudyPlan } from './plan.js'
 import { calibrateArms, runArms } from './policy-stages.js'
 import { type StageResult, StageStore } from './stages.js'
@@ -47,7 +54,8 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
   addon.configureExecutor({ lanes, threadsPerLane: config.executor.threadsPerLane })
   const store = new StageStore(runFolder, {
     started: (name) => observer.note(`${name} …`),
-    finished: (name, { seconds, cached }) => observer.note(`${name}: ${cached ? 'done before' : `${seconds.toFixed(1)} s`}`),
+    finished: (name, { seconds, cached }) =>
+      observer.note(`${name}: ${cached ? 'done before' : `${seconds.toFixed(1)} s`}`),
   })
   const inputs = await readInputs(config)
   const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
@@ -55,11 +63,26 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
   const trained = await trainModels(store, stage, recipesOf(plan))
   const models = await loadModels(addon, config, trained.folders, recipesOf(plan))
   try {
-    const measured = await measureModels(store, { config, inputs, models, signal: options.signal }, trained, recipesOf(plan))
+    const measured = await measureModels(
+      store,
+      { config, inputs, models, signal: options.signal },
+      trained,
+      recipesOf(plan),
+    )
     const study = { ...options, store, stage, plan, models, lanes, measured }
     const calibrated = await calibrateArms(study)
     const results = await runArms(study, calibrated)
-    const summary = summarise({ config, plan, inputs, trained, measured, calibrated: calibrated.map((entry) => entry.value), results, store, addon })
+    const summary = summarise({
+      config,
+      plan,
+      inputs,
+      trained,
+      measured,
+      calibrated: calibrated.map((entry) => entry.value),
+      results,
+      store,
+      addon,
+    })
     await writeFileAtomic(path.join(runFolder, 'summary.json'), `${JSON.stringify(summary)}\n`)
     return summary
   } finally {
@@ -95,8 +118,10 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
   const labels = [config.data.heldOutPairs, config.data.maxLength, hashes.trueReward]
   const rewardChain = async () => {
     const scorer = await language('scorer')
-    const reward = await store.stage('reward-model', [scorer.key, config.rewardModel, hashes.preferences, labels], (context) =>
-      makeRewardModel(stage, modelFolder(scorer), context),
+    const reward = await store.stage(
+      'reward-model',
+      [scorer.key, config.rewardModel, hashes.preferences, labels],
+      (context) => makeRewardModel(stage, modelFolder(scorer), context),
     )
     const { layout, heads, calibration } = config
     const sizes = [layout.ensembles, layout.heads, calibration.heads]
@@ -107,8 +132,10 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
   }
   const policyChain = async () => {
     const policy = await language('policy')
-    const judge = await store.stage('judge-model', [common, config.models.judge, config.judgeModel, hashes.judgePreferences, hashes.judgeTokenizer, labels], (context) =>
-      makeJudge(stage, context),
+    const judge = await store.stage(
+      'judge-model',
+      [common, config.models.judge, config.judgeModel, hashes.judgePreferences, hashes.judgeTokenizer, labels],
+      (context) => makeJudge(stage, context),
     )
     return { policy, judge }
   }
@@ -119,7 +146,12 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
     reward: reward.value,
     judge: judge.value,
     ensembles: ensembles.value,
-    folders: { policy: modelFolder(policy), reward: modelFolder(reward), judge: modelFolder(judge), ensembles: ensembles.folder },
+    folders: {
+      policy: modelFolder(policy),
+      reward: modelFolder(reward),
+      judge: modelFolder(judge),
+      ensembles: ensembles.folder,
+    },
     keys: [policy.key, ensembles.key, judge.key],
   }
 }
@@ -148,10 +180,21 @@ async function measureModels(
   const { config, inputs } = context
   const { hashes } = inputs
   const benchmarkFiles = Object.entries(hashes).filter(([name]) => name.startsWith('rewardBench'))
-  const benchmark = await store.stage('benchmark', [trained.keys, benchmarkFiles, config.data.xstest, config.data.maxLength], () =>
-    measureBenchmark(context, recipes),
+  const benchmark = await store.stage(
+    'benchmark',
+    [trained.keys, benchmarkFiles, config.data.xstest, config.data.maxLength],
+    () => measureBenchmark(context, recipes),
   )
-  const dependencies = [trained.keys, config.seed, config.evaluation, config.prompts, config.ppo.sampling, hashes.reviews, hashes.reviewsHeldOut, hashes.trueReward]
+  const dependencies = [
+    trained.keys,
+    config.seed,
+    config.evaluation,
+    config.prompts,
+    config.ppo.sampling,
+    hashes.reviews,
+    hashes.reviewsHeldOut,
+    hashes.trueReward,
+  ]
   const reference = await store.stage('reference', dependencies, () => measureReference(context, recipes))
   return { reference: reference.value, benchmark: benchmark.value, key: reference.key }
 }
@@ -176,7 +219,9 @@ function summarise(parts: SummaryParts): Summary {
   const primary = plan.comparisons[0] as StudyPlan['comparisons'][number]
   const vanilla = arms.find((arm) => arm.id === primary.baseline) as (typeof arms)[number]
   const conditions = preconditions(config.preconditions, { ...trained, vanilla })
-  const quality = measured.reference.quality.find((entry) => entry.recipe === primary.recipe && entry.center === primary.center) as SigmaQuality
+  const quality = measured.reference.quality.find(
+    (entry) => entry.recipe === primary.recipe && entry.center === primary.center,
+  ) as SigmaQuality
   const gate = gateChecks(config.gate, quality)
   const reference = measured.reference.means
   const verdicts = verdictsOf(plan, { config, results, reference, preconditions: conditions, gate })
@@ -186,7 +231,10 @@ function summarise(parts: SummaryParts): Summary {
     name: config.name,
     seed: config.seed,
     layout: { ...config.layout, description: describeLayout(config) },
-    headline: { outcome: headline?.outcome ?? 'inconclusive', sentence: headline?.reasons.join(' ') ?? 'No comparison of sigma with vanilla was planned.' },
+    headline: {
+      outcome: headline?.outcome ?? 'inconclusive',
+      sentence: headline?.reasons.join(' ') ?? 'No comparison of sigma with vanilla was planned.',
+    },
     data: inputs.report,
     languageModels: { scorer: trained.scorer, policy: trained.policy },
     rewardModel: trained.reward,
@@ -210,7 +258,10 @@ function summarise(parts: SummaryParts): Summary {
 function describeLayout({ layout }: StudyConfig): string {
   const { ensembles, heads, trials } = layout
   const policies = ensembles * heads * trials
-  const clusters = trials === 1 ? 'every policy has a reward head of its own' : `${trials} policies share each head: ${ensembles * heads} clusters`
+  const clusters =
+    trials === 1
+      ? 'every policy has a reward head of its own'
+      : `${trials} policies share each head: ${ensembles * heads} clusters`
   return `${ensembles} × ${heads} heads × ${trials} trials: ${policies} policies a method; ${clusters}`
 }
 

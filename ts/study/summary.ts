@@ -144,7 +144,13 @@ export const judgedSchema = z.strictObject({
   /** Repeated samples of the reference policy, one mean each. */
   reference: z.strictObject({ means: z.array(z.number()), mean: z.number(), variance: z.number() }),
   arms: z.array(
-    z.strictObject({ arm: z.string(), means: z.array(z.number()), mean: z.number(), variance: z.number(), riskBelowReference: probability }),
+    z.strictObject({
+      arm: z.string(),
+      means: z.array(z.number()),
+      mean: z.number(),
+      variance: z.number(),
+      riskBelowReference: probability,
+    }),
   ),
 })
 
@@ -181,7 +187,15 @@ export const summarySchema = z.strictObject({
   seed: z.union([z.int(), z.string()]),
   layout: z.strictObject({ ensembles: count, heads: count, trials: count, description: z.string() }),
   headline: z.strictObject({ outcome: outcomeSchema, sentence: z.string() }),
-  data: z.array(z.strictObject({ name: z.string(), file: z.string(), rows: count, used: count, dropped: z.record(z.string(), count) })),
+  data: z.array(
+    z.strictObject({
+      name: z.string(),
+      file: z.string(),
+      rows: count,
+      used: count,
+      dropped: z.record(z.string(), count),
+    }),
+  ),
   languageModels: z.strictObject({ scorer: languageModelSchema, policy: languageModelSchema }),
   rewardModel: rewardModelSchema,
   judgeModel: rewardModelSchema.extend({ /** Pearson, over reference responses. */ correlationWithTruth: z.number() }),
@@ -195,16 +209,33 @@ export const summarySchema = z.strictObject({
   arms: z.array(armSchema),
   figures: z.strictObject({
     /** Figure 1: the scores of all heads on one prompt-response pair. */
-    oneResponse: z.strictObject({ prompt: z.string(), response: z.string(), recipe: recipeSchema, scores: z.array(z.number()) }),
+    oneResponse: z.strictObject({
+      prompt: z.string(),
+      response: z.string(),
+      recipe: recipeSchema,
+      scores: z.array(z.number()),
+    }),
     /** Figure 6: variance over heads per section, of the accepted response's score and of accepted - rejected. */
     variances: z.array(
-      z.strictObject({ recipe: recipeSchema, section: z.string(), pairs: count, accepted: histogramSchema, difference: histogramSchema }),
+      z.strictObject({
+        recipe: recipeSchema,
+        section: z.string(),
+        pairs: count,
+        accepted: histogramSchema,
+        difference: histogramSchema,
+      }),
     ),
     /** Figure 7: distribution of the policies' means, by judge. */
     judged: z.array(judgedSchema),
     /** Figure 9: accuracy per section of each head and of the single reward model. */
     accuracies: z.array(
-      z.strictObject({ recipe: recipeSchema, section: z.string(), pairs: count, heads: z.array(probability), single: probability }),
+      z.strictObject({
+        recipe: recipeSchema,
+        section: z.string(),
+        pairs: count,
+        heads: z.array(probability),
+        single: probability,
+      }),
     ),
   }),
   verdicts: z.strictObject({ level: probability, rules: z.array(z.string()), list: z.array(verdictSchema) }),

@@ -1,8 +1,15 @@
 /** The verdict: rules from the config, applied to numbers, with a sentence for every step. */
-import { mean } from '../evaluation/describe.js'
+
 import type { Random } from '../data/random.js'
+import { mean } from '../evaluation/describe.js'
 import type { StudyConfig } from './config.js'
-import { pairedMeanDifference, pairedRiskDifference, relativeDifference, resample, varianceRatio } from './statistics/intervals.js'
+import {
+  pairedMeanDifference,
+  pairedRiskDifference,
+  relativeDifference,
+  resample,
+  varianceRatio,
+} from './statistics/intervals.js'
 import { brownForsythe, levene, pitmanMorgan } from './statistics/tests.js'
 import type { Check, Interval, Outcome, Verdict } from './summary.js'
 
@@ -28,7 +35,14 @@ export interface VerdictInput {
 
 export type VerdictNumbers = Pick<
   Verdict,
-  'clusters' | 'policies' | 'varianceRatio' | 'pitmanMorgan' | 'riskDifference' | 'meanDifference' | 'klDifference' | 'asInPaper'
+  | 'clusters'
+  | 'policies'
+  | 'varianceRatio'
+  | 'pitmanMorgan'
+  | 'riskDifference'
+  | 'meanDifference'
+  | 'klDifference'
+  | 'asInPaper'
 >
 
 interface Cluster {
@@ -49,7 +63,8 @@ export function compareArms(input: Pick<VerdictInput, 'baseline' | 'treatment' |
   const options = { level: rules.level, draws: resample(names.length, rules.resamples, random) }
   const kl = relativeDifference(values(treatment, 'finalKl'), values(baseline, 'finalKl'), options)
   const paired = new Set(names)
-  const policiesOf = (policies: readonly JudgedPolicy[]) => policies.filter((policy) => paired.has(headName(policy))).map((policy) => policy.value)
+  const policiesOf = (policies: readonly JudgedPolicy[]) =>
+    policies.filter((policy) => paired.has(headName(policy))).map((policy) => policy.value)
   return {
     clusters: names.length,
     policies: policiesOf(input.treatment).length,
@@ -65,13 +80,21 @@ export function compareArms(input: Pick<VerdictInput, 'baseline' | 'treatment' |
   }
 }
 
-function riskDifference(treatment: Cluster[], baseline: Cluster[], options: Parameters<typeof pairedMeanDifference>[2]): Interval {
+function riskDifference(
+  treatment: Cluster[],
+  baseline: Cluster[],
+  options: Parameters<typeof pairedMeanDifference>[2],
+): Interval {
   const single = [...treatment, ...baseline].every((cluster) => cluster.below.length === 1)
   if (single) {
     const of = (clusters: Cluster[]) => clusters.map((cluster) => cluster.below[0] as boolean)
     return pairedRiskDifference(of(treatment), of(baseline), options.level)
   }
-  return pairedMeanDifference(treatment.map((cluster) => cluster.risk), baseline.map((cluster) => cluster.risk), options)
+  return pairedMeanDifference(
+    treatment.map((cluster) => cluster.risk),
+    baseline.map((cluster) => cluster.risk),
+    options,
+  )
 }
 
 const headName = (policy: Pick<JudgedPolicy, 'ensemble' | 'head'>): string => `${policy.ensemble}/${policy.head}`
@@ -94,20 +117,29 @@ function byHead(policies: readonly JudgedPolicy[]): Map<string, Cluster> {
 }
 
 /** Rules in the order they are applied; the first that speaks decides. */
-export function decide(numbers: VerdictNumbers, input: Pick<VerdictInput, 'preconditions' | 'gate' | 'rules'>): { outcome: Outcome; reasons: string[] } {
+export function decide(
+  numbers: VerdictNumbers,
+  input: Pick<VerdictInput, 'preconditions' | 'gate' | 'rules'>,
+): { outcome: Outcome; reasons: string[] } {
   const { rules } = input
-  const failed = (checks: readonly Check[]) => checks.filter((check) => !check.passed).map((check) => describeCheck(check))
+  const failed = (checks: readonly Check[]) =>
+    checks.filter((check) => !check.passed).map((check) => describeCheck(check))
   const untrained = failed(input.preconditions)
   if (untrained.length > 0) return { outcome: 'not trained', reasons: untrained }
   const closed = failed(input.gate)
-  if (closed.length > 0) return { outcome: 'inconclusive', reasons: ['The gate is closed: this world cannot show the effect.', ...closed] }
+  if (closed.length > 0)
+    return { outcome: 'inconclusive', reasons: ['The gate is closed: this world cannot show the effect.', ...closed] }
   const kl = numbers.klDifference
   const klText = `Final KL differs by ${percent(kl.estimate)} (${percent(kl.low)} to ${percent(kl.high)}); ${percent(rules.klTolerance)} is allowed.`
   if (!kl.matched) return { outcome: 'inconclusive', reasons: [klText] }
   return decideByVariance(numbers, rules, klText)
 }
 
-function decideByVariance(numbers: VerdictNumbers, rules: StudyConfig['verdict'], klText: string): { outcome: Outcome; reasons: string[] } {
+function decideByVariance(
+  numbers: VerdictNumbers,
+  rules: StudyConfig['verdict'],
+  klText: string,
+): { outcome: Outcome; reasons: string[] } {
   const { varianceRatio: ratio, pitmanMorgan: test, riskDifference: risk } = numbers
   const alpha = 1 - rules.level
   const ratioText = `Variance over heads, treatment by baseline: ${ratio.estimate.toFixed(2)} (${ratio.low.toFixed(2)} to ${ratio.high.toFixed(2)}), Pitman-Morgan p = ${test.p.toPrecision(2)}.`
@@ -132,7 +164,8 @@ const describeCheck = (check: Check): string =>
 export function rulesInWords(rules: StudyConfig['verdict']): string[] {
   return [
     'Not trained, if a precondition fails.',
-    'Inconclusive, if the gate fails or the final KL of the two arms differs by more than ' + `${percent(rules.klTolerance)}.`,
+    'Inconclusive, if the gate fails or the final KL of the two arms differs by more than ' +
+      `${percent(rules.klTolerance)}.`,
     `Holds, if the ${percent(rules.level)} interval of the variance ratio lies below ${rules.holdsBelow}, Pitman-Morgan p < ${(1 - rules.level).toFixed(2)}, ` +
       `and the risk of ending below the reference does not rise by more than ${percent(rules.maxRiskIncrease)}.`,
     `Fails, if that interval lies above ${rules.failsAbove}.`,

@@ -1,14 +1,17 @@
 /** Tail probabilities that the tests need, through the regularised incomplete beta function (continued fraction, Lentz). */
 
 const LANCZOS = [
-  0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059, 12.507343278686905,
-  -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
+  0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
+  12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
 ]
 
 function logGamma(x: number): number {
   const shifted = x - 1
   const t = shifted + 7.5
-  const series = LANCZOS.slice(1).reduce((sum, coefficient, i) => sum + coefficient / (shifted + i + 1), LANCZOS[0] as number)
+  const series = LANCZOS.slice(1).reduce(
+    (sum, coefficient, i) => sum + coefficient / (shifted + i + 1),
+    LANCZOS[0] as number,
+  )
   return 0.5 * Math.log(2 * Math.PI) + (shifted + 0.5) * Math.log(t) - t + Math.log(series)
 }
 
@@ -45,7 +48,8 @@ export function incompleteBeta(a: number, b: number, x: number): number {
 export const studentTwoSided = (t: number, df: number): number => incompleteBeta(df / 2, 0.5, df / (df + t * t))
 
 /** P(F >= f). */
-export const fUpper = (f: number, df1: number, df2: number): number => (f <= 0 ? 1 : incompleteBeta(df2 / 2, df1 / 2, df2 / (df2 + df1 * f)))
+export const fUpper = (f: number, df1: number, df2: number): number =>
+  f <= 0 ? 1 : incompleteBeta(df2 / 2, df1 / 2, df2 / (df2 + df1 * f))
 
 /** Inverse normal distribution by bisection; p in (0, 1). */
 export function normalQuantile(p: number): number {

@@ -1,5 +1,5 @@
-import { quantile, variance } from '../../evaluation/describe.js'
 import type { Random } from '../../data/random.js'
+import { quantile, variance } from '../../evaluation/describe.js'
 import { normalQuantile } from './distributions.js'
 
 export interface IntervalEstimate {
@@ -20,7 +20,11 @@ export function resample(clusters: number, count: number, random: Random): Int32
 }
 
 /** Percentile bootstrap over clusters. Resamples without a finite statistic are left out. */
-export function bootstrap(clusters: number, statistic: (rows: Int32Array) => number, options: BootstrapOptions): IntervalEstimate {
+export function bootstrap(
+  clusters: number,
+  statistic: (rows: Int32Array) => number,
+  options: BootstrapOptions,
+): IntervalEstimate {
   const values = options.draws.map(statistic).filter(Number.isFinite)
   const estimate = statistic(Int32Array.from({ length: clusters }, (_, i) => i))
   if (values.length === 0) return { estimate, low: estimate, high: estimate }
@@ -30,20 +34,34 @@ export function bootstrap(clusters: number, statistic: (rows: Int32Array) => num
 }
 
 /** Variance of treatment by that of baseline, both over the same clusters (heads). */
-export function varianceRatio(treatment: readonly number[], baseline: readonly number[], options: BootstrapOptions): IntervalEstimate {
-  const of = (values: readonly number[], rows: Int32Array) => variance(Float64Array.from(rows, (row) => values[row] as number))
+export function varianceRatio(
+  treatment: readonly number[],
+  baseline: readonly number[],
+  options: BootstrapOptions,
+): IntervalEstimate {
+  const of = (values: readonly number[], rows: Int32Array) =>
+    variance(Float64Array.from(rows, (row) => values[row] as number))
   return bootstrap(treatment.length, (rows) => of(treatment, rows) / of(baseline, rows), options)
 }
 
-export function pairedMeanDifference(treatment: readonly number[], baseline: readonly number[], options: BootstrapOptions): IntervalEstimate {
+export function pairedMeanDifference(
+  treatment: readonly number[],
+  baseline: readonly number[],
+  options: BootstrapOptions,
+): IntervalEstimate {
   const differences = treatment.map((value, i) => value - (baseline[i] as number))
   const statistic = (rows: Int32Array) => rows.reduce((sum, row) => sum + (differences[row] as number), 0) / rows.length
   return bootstrap(differences.length, statistic, options)
 }
 
 /** Relative difference of means, treatment by baseline minus 1. */
-export function relativeDifference(treatment: readonly number[], baseline: readonly number[], options: BootstrapOptions): IntervalEstimate {
-  const sum = (values: readonly number[], rows: Int32Array) => rows.reduce((total, row) => total + (values[row] as number), 0)
+export function relativeDifference(
+  treatment: readonly number[],
+  baseline: readonly number[],
+  options: BootstrapOptions,
+): IntervalEstimate {
+  const sum = (values: readonly number[], rows: Int32Array) =>
+    rows.reduce((total, row) => total + (values[row] as number), 0)
   return bootstrap(treatment.length, (rows) => sum(treatment, rows) / sum(baseline, rows) - 1, options)
 }
 
@@ -51,7 +69,11 @@ export function relativeDifference(treatment: readonly number[], baseline: reado
  * Difference of two paired proportions, treatment - baseline: Wald with 1/2 added to each of the four cells (Agresti & Min 2005), which
  * keeps an interval where no pair is discordant. The estimate is the plain difference.
  */
-export function pairedRiskDifference(treatment: readonly boolean[], baseline: readonly boolean[], level: number): IntervalEstimate {
+export function pairedRiskDifference(
+  treatment: readonly boolean[],
+  baseline: readonly boolean[],
+  level: number,
+): IntervalEstimate {
   const pairs = treatment.length
   const onlyTreatment = treatment.filter((value, i) => value && !baseline[i]).length
   const onlyBaseline = baseline.filter((value, i) => value && !treatment[i]).length

@@ -13,7 +13,12 @@ export interface TestResult {
  */
 export function pitmanMorgan(x: readonly number[], y: readonly number[]): TestResult {
   if (x.length !== y.length || x.length < 3) {
-    throw argumentError('E_SHAPE', 'pitmanMorgan', 'two samples of one length >= 3', `${x.length} and ${y.length} values`)
+    throw argumentError(
+      'E_SHAPE',
+      'pitmanMorgan',
+      'two samples of one length >= 3',
+      `${x.length} and ${y.length} values`,
+    )
   }
   const sums = x.map((value, i) => value + (y[i] as number))
   const differences = x.map((value, i) => value - (y[i] as number))
@@ -31,9 +36,17 @@ export const levene = (...groups: (readonly number[])[]): TestResult => spreadTe
 /** Brown-Forsythe: as Levene's with deviations from the median. */
 export const brownForsythe = (...groups: (readonly number[])[]): TestResult => spreadTest(groups, median)
 
-function spreadTest(groups: readonly (readonly number[])[], centreOf: (values: readonly number[]) => number): TestResult {
+function spreadTest(
+  groups: readonly (readonly number[])[],
+  centreOf: (values: readonly number[]) => number,
+): TestResult {
   if (groups.length < 2 || groups.some((group) => group.length < 2)) {
-    throw argumentError('E_SHAPE', 'groups', 'at least two groups of two values', groups.map((group) => group.length).join(', '))
+    throw argumentError(
+      'E_SHAPE',
+      'groups',
+      'at least two groups of two values',
+      groups.map((group) => group.length).join(', '),
+    )
   }
   const deviations = groups.map((group) => {
     const centre = centreOf(group)

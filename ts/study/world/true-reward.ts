@@ -10,7 +10,12 @@ const definitionSchema = z.strictObject({
   description: z.string(),
   scale: z.number().positive(),
   styles: z.array(
-    z.strictObject({ name: z.string(), scarce: z.boolean(), share: z.number().min(0).max(1), words: z.array(z.string()).min(1) }),
+    z.strictObject({
+      name: z.string(),
+      scarce: z.boolean(),
+      share: z.number().min(0).max(1),
+      words: z.array(z.string()).min(1),
+    }),
   ),
   weights: z.record(z.string(), z.number()),
 })
@@ -37,7 +42,12 @@ export function createTrueReward(definition: TrueRewardDefinition): TrueReward {
       const name = styleOf.get(word)
       if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1)
     }
-    return [...counts].reduce<[string, number] | null>((best, entry) => (best && best[1] >= entry[1] ? best : entry), null)?.[0] ?? null
+    return (
+      [...counts].reduce<[string, number] | null>(
+        (best, entry) => (best && best[1] >= entry[1] ? best : entry),
+        null,
+      )?.[0] ?? null
+    )
   }
   return {
     reward(text) {
@@ -61,6 +71,7 @@ export function loadTrueReward(file: string): TrueReward {
     throw new PrudentError('E_NOT_FOUND', `${file}: the true reward cannot be read`, { argument: 'trueReward', cause })
   }
   const parsed = definitionSchema.safeParse(raw)
-  if (!parsed.success) throw new PrudentError('E_CORRUPT_FILE', `${file}: ${z.prettifyError(parsed.error)}`, { argument: 'trueReward' })
+  if (!parsed.success)
+    throw new PrudentError('E_CORRUPT_FILE', `${file}: ${z.prettifyError(parsed.error)}`, { argument: 'trueReward' })
   return createTrueReward(parsed.data)
 }
