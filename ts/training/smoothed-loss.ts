@@ -27,7 +27,7 @@ export class SmoothedLoss {
 
   /** A bias-corrected average of few values is noise: as many as the average remembers must have come. */
   get reached(): boolean {
-    if (this.#stopAt === undefined || this.#count < Math.min(20, 1 / (1 - this.#weight))) return false
+    if (this.#stopAt === undefined || this.#count < Math.round(1 / (1 - this.#weight))) return false
     return this.value <= this.#stopAt.loss
   }
 

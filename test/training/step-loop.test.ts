@@ -1,0 +1,125 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { PrudentError } from '../../ts/errors.js'
+import { RunDirectory } from '../../ts/run/run-directory.js'
+import { runLoop, type StepLoop } from '../../ts/training/step-loop.js'
+import type { StepMetrics, TrainingContext } from '../../ts/training/types.js'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'prudent-loop-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+/** A loop over one number, with hooks where a test wants to interfere. */
+class Counter implements StepLoop {
+  readonly total = 7
+  readonly evaluateEvery = 3
+  value = 1
+  onStep: (index: number) => void = () => {}
+  onEvaluate: () => void = () => {}
+
+  async step(index: number) {
+    this.onStep(index)
+    this.value = this.value * 2 + index
+    return { value: this.value }
+  }
+  async evaluate() {
+    this.onEvaluate()
+    return { 'eval/loss': 1 / this.value }
+  }
+  state() {
+    return { value: this.value }
+  }
+  save(into: string) {
+    return writeFile(join(into, 'value'), String(this.value))
+  }
+}
+
+async function attempt(prepare: (loop: Counter) => Partial<TrainingContext>) {
+  const run = await RunDirectory.open(folder, { config: {} })
+  try {
+    const checkpoint = await run.resume()
+    const loop = new Counter()
+    if (checkpoint) {
+      loop.value = Number(await readFile(join(checkpoint.folder, 'value'), 'utf8'))
+      expect(checkpoint.state).toEqual({ value: loop.value })
+    }
+    return await runLoop(loop, { run, checkpoint, saving: { everySteps: 2, keep: 1 }, ...prepare(loop) })
+  } finally {
+    await run.close()
+  }
+}
+
+/** All that was logged, lines of one step joined. */
+function joined(metrics: readonly StepMetrics[]): StepMetrics[] {
+  const steps = new Map<number, StepMetrics>()
+  for (const entry of metrics) steps.set(entry.step, { ...steps.get(entry.step), ...entry })
+  return [...steps.values()]
+}
+
+const whole = async () => (await runLoop(new Counter(), {})).metrics
+
+test('evaluates every so often and at the end', async () => {
+  const metrics = await whole()
+  expect(metrics.map((entry) => entry.step)).toEqual([1, 2, 3, 4, 5, 6, 7])
+  expect(metrics.filter((entry) => 'eval/loss' in entry).map((entry) => entry.step)).toEqual([3, 6, 7])
+})
+
+test('an abort between steps saves the last complete step', async () => {
+  const stop = new AbortController()
+  const aborted = attempt(() => ({ signal: stop.signal, onStep: ({ step }) => step === 5 && stop.abort('enough') }))
+  await expect(aborted).rejects.toMatchObject({ code: 'E_CANCELLED', name: 'AbortError', cause: 'enough' })
+  let first = -1
+  const { metrics, steps } = await attempt((loop) => {
+    loop.onStep = (index) => {
+      first = first < 0 ? index : first
+    }
+    return {}
+  })
+  expect(first).toBe(5)
+  expect(steps).toBe(7)
+  expect(metrics).toEqual(await whole())
+})
+
+test('a step that is cancelled leaves no trace; an evaluation that is cancelled is made up for', async () => {
+  for (const kind of ['step', 'evaluate'] as const) {
+    const cancelled = attempt((loop) => {
+      const cancel = () => {
+        throw new PrudentError('E_CANCELLED', 'stopped')
+      }
+      if (kind === 'step') loop.onStep = (index) => index === 4 && cancel()
+      else loop.onEvaluate = () => loop.value > 50 && cancel()
+      return {}
+    })
+    await expect(cancelled).rejects.toMatchObject({ code: 'E_CANCELLED' })
+  }
+  expect(joined((await attempt(() => ({}))).metrics)).toEqual(await whole())
+})
+
+test('any other failure goes back to the last checkpoint', async () => {
+  const failing = attempt((loop) => {
+    loop.onStep = (index) => {
+      if (index === 5) throw new PrudentError('E_NON_FINITE', 'loss')
+    }
+    return {}
+  })
+  await expect(failing).rejects.toMatchObject({ code: 'E_NON_FINITE' })
+  const seen: number[] = []
+  const { metrics } = await attempt((loop) => {
+    loop.onStep = (index) => seen.push(index)
+    return {}
+  })
+  expect(seen).toEqual([4, 5, 6])
+  expect(metrics).toEqual(await whole())
+})
+
+test('ends early when the loop says so, evaluating once more', async () => {
+  const loop = new Counter()
+  Object.assign(loop, { isFinished: () => loop.value > 20 })
+  const { steps, stoppedEarly, metrics } = await runLoop(loop, {})
+  expect({ steps, stoppedEarly }).toEqual({ steps: 4, stoppedEarly: true })
+  expect(metrics.at(-1)).toHaveProperty('eval/loss')
+})
