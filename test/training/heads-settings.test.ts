@@ -41,9 +41,9 @@ function epoch(order: HeadOrder, heads: number): number[][] {
   for (let batch = 0; batch < order.batchesPerEpoch; batch++) {
     const { pairs, perHead } = order.next()
     const size = perHead ? pairs.length / heads : pairs.length
-    seen.forEach((own, head) =>
-      own.push(...pairs.subarray(perHead ? head * size : 0, perHead ? (head + 1) * size : size)),
-    )
+    for (const [head, own] of seen.entries()) {
+      own.push(...pairs.subarray(perHead ? head * size : 0, perHead ? (head + 1) * size : size))
+    }
   }
   return seen
 }

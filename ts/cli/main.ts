@@ -10,6 +10,7 @@ interface CommandFile {
 /** One file per command; only the file of the command that was typed is read. */
 const commandFiles: Record<string, () => Promise<CommandFile>> = {
   reproduce: () => import('./reproduce.js'),
+  train: () => import('./train.js'),
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
