@@ -30,8 +30,8 @@ void UpdateStatistics::add(const kernels::PpoLossStats& part, double entropy_sum
   sum_.value_mean += n * part.value_mean;
   sum_.value_error += n * part.value_error;
   sum_.value_mean_old += n * part.value_mean_old;
-  returns_square_sum_ += n * (part.returns_var + part.returns_mean * part.returns_mean);
-  old_value_square_sum_ += n * (part.value_var_old + part.value_mean_old * part.value_mean_old);
+  returns_square_sum_ += (n - 1) * part.returns_var + n * part.returns_mean * part.returns_mean;
+  old_value_square_sum_ += (n - 1) * part.value_var_old + n * part.value_mean_old * part.value_mean_old;
   entropy_sum_ += entropy_sum;
   tokens_ += tokens;
 }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 #include "core/io.h"
@@ -104,27 +105,27 @@ training::OptimizerOptions optimizer_options(const Json& record) {
 
 double relative(double value, double expected) { return std::abs(value - expected) / std::max(std::abs(expected), 1e-3); }
 
-double worst_difference(const models::NamedTensors& tensors, const Json& summaries, double floor) {
-  double worst = 0;
-  size_t found = 0;
+Difference worst_difference(const models::NamedTensors& tensors, const Json& summaries, double floor) {
+  Difference worst;
+  const auto compare = [&](const std::string& name, double value, double expected, double scale) {
+    const double difference = std::abs(value - expected) / scale;
+    if (!(difference <= worst.value)) worst = {difference, name};
+  };
   for (const auto& [name, tensor] : tensors) {
     const Json* summary = summaries.find(name);
-    if (summary == nullptr) return std::numeric_limits<double>::infinity();
-    ++found;
+    if (summary == nullptr) return {std::numeric_limits<double>::infinity(), name};
     const at::Tensor flat = tensor.detach().to(at::kDouble).flatten().contiguous();
-    const double* value = flat.const_data_ptr<double>();
-    double square = 0;
-    for (int64_t i = 0; i < flat.numel(); ++i) square += value[i] * value[i];
-    const double expected_norm = number(*summary, "norm");
-    const double scale = std::max(floor, expected_norm / std::sqrt(static_cast<double>(flat.numel())));
-    worst = std::max(worst, std::abs(std::sqrt(square) - expected_norm) / std::max(floor, expected_norm));
+    const std::vector<double> values(flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel());
     const std::vector<double> first = numbers(member(*summary, "first")), last = numbers(member(*summary, "last"));
-    for (size_t i = 0; i < first.size(); ++i) worst = std::max(worst, std::abs(value[i] - first[i]) / scale);
-    for (size_t i = 0; i < last.size(); ++i) {
-      worst = std::max(worst, std::abs(value[flat.numel() - static_cast<int64_t>(last.size() - i)] - last[i]) / scale);
-    }
+    const double norm = std::sqrt(std::inner_product(values.begin(), values.end(), values.begin(), 0.0));
+    const double expected_norm = number(*summary, "norm");
+    const double scale = std::max(floor, expected_norm / std::sqrt(static_cast<double>(values.size())));
+    compare(name, norm, expected_norm, std::max(floor, expected_norm));
+    for (size_t i = 0; i < first.size(); ++i) compare(name, values[i], first[i], scale);
+    for (size_t i = 0; i < last.size(); ++i) compare(name, values[values.size() - last.size() + i], last[i], scale);
   }
-  return found == summaries.as_object("summaries").size() ? worst : std::numeric_limits<double>::infinity();
+  if (tensors.size() != summaries.as_object("summaries").size()) return {std::numeric_limits<double>::infinity(), "a missing tensor"};
+  return worst;
 }
 
 TemporaryFile::TemporaryFile(const std::string& stem) {

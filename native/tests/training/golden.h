@@ -32,7 +32,11 @@ training::OptimizerOptions optimizer_options(const Json& record);
 
 // Largest difference between `tensors` and the summaries of the same names, each relative to the largest value of its summary
 // (at least `floor`); infinite when a name is missing on either side.
-double worst_difference(const models::NamedTensors& tensors, const Json& summaries, double floor);
+struct Difference {
+  double value = 0;
+  std::string name;  // of the tensor with the largest difference
+};
+Difference worst_difference(const models::NamedTensors& tensors, const Json& summaries, double floor);
 double relative(double value, double expected);
 
 // A new file name that is removed with this object.

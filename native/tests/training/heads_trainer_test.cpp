@@ -90,10 +90,10 @@ TEST_CASE("heads: ten anchored, clipped steps of ten heads as PyTorch trains the
 TEST_CASE("heads: a weaker anchor, no clipping, no decay are seen (twins)") {
   const Case test(record(1));
   HeadsTrainerOptions weaker = test.options, unclipped = test.options, undecayed = test.options;
-  weaker.anchor *= 0.9;
+  weaker.anchor *= 0.5;
   unclipped.optimizer.max_grad_norm = 0;
   undecayed.optimizer.weight_decay = 0;
-  CHECK(replay(test, weaker).norm > kTenStepsTolerance);
+  CHECK(replay(test, weaker).weights > kTenStepsTolerance);
   CHECK(replay(test, unclipped).weights > kTenStepsTolerance);
   CHECK(replay(test, undecayed).weights > kTenStepsTolerance);
 }

@@ -61,7 +61,10 @@ def build(name: str, cls: int, **settings):
     for key in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
         if hasattr(config, key):
             setattr(config, key, 0.0)
-    return CLASSES[name][cls](config).eval()
+    model = CLASSES[name][cls](config).eval()
+    # PyTorch gives the embedding of the padding id no gradient. Packed rows hold no padding: an id in them is a token.
+    model.get_input_embeddings().padding_idx = None
+    return model
 
 
 def causal_model(name: str, seed: int, value_head: bool = False):
