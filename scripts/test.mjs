@@ -37,8 +37,11 @@ function runJest() {
   mkdirSync(join(root, 'build', 'logs'), { recursive: true })
   rmSync(jestReport, { force: true })
   const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
-  // jest looks for compiled files; patterns are written as people see the sources.
-  const wanted = patterns.map((pattern) => pattern.replace(/^(\.\/)?(test\/)?/, 'dist/test/').replace(/\.ts$/, '.js').replace(/^dist\/test\/-/, '-'))
+  // jest looks for compiled files; patterns are written as people see the sources. From the first option on all is jest's own.
+  const firstOption = patterns.findIndex((pattern) => pattern.startsWith('-'))
+  const paths = firstOption < 0 ? patterns : patterns.slice(0, firstOption)
+  const compiled = paths.map((path) => path.replace(/^(\.\/)?(test\/)?/, 'dist/test/').replace(/\.ts$/, '.js'))
+  const wanted = [...compiled, ...patterns.slice(paths.length)]
   const status = spawnSync(process.execPath, ['--experimental-vm-modules', '--no-warnings', jest, '--config', join(root, 'jest.config.mjs'), '--json', '--outputFile', jestReport, ...wanted], {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
