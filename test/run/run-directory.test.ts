@@ -90,10 +90,16 @@ describe('config', () => {
   })
 
   test('another configuration is refused with the keys that differ', async () => {
-    await (await open()).close()
+    await withCheckpoints([1])
     const other = { ...config, lr: 2e-5, model: { path: 'n' }, added: true }
     await expect(open({ config: other })).rejects.toMatchObject({ code: 'E_STATE', received: 'model.path, lr, added' })
     await (await open()).close()
+  })
+
+  test('a run that took no step takes another configuration', async () => {
+    await (await open()).close()
+    await (await open({ config: { seed: 2 } })).close()
+    expect(await readFile(join(folder, 'config.yaml'), 'utf8')).toBe('seed: 2\n')
   })
 
   test('overwrite begins anew and touches nothing but artefacts', async () => {

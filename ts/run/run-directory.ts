@@ -154,15 +154,13 @@ async function prepare(folder: string, options: RunOptions): Promise<void> {
       names.filter((name) => name.endsWith('.partial')),
     )
   const present = options.overwrite ? null : await readRunConfig(path)
-  if (present === null) {
-    const others = options.overwrite ? [] : names.filter((name) => !name.endsWith('.partial'))
-    if (others.length > 0) {
-      const message = `${folder}: holds ${others[0]} and no config.yaml, so it is no run to go on with; choose another folder or pass --overwrite`
-      throw new PrudentError('E_EXISTS', message, { argument: '--output', received: others[0] as string })
-    }
-    await writeRunConfig(path, options.config)
-    return
+  const others = options.overwrite ? [] : names.filter((name) => name !== 'config.yaml' && !name.endsWith('.partial'))
+  if (present === null && others.length > 0) {
+    const message = `${folder}: holds ${others[0]} and no config.yaml, so it is no run to go on with; choose another folder or pass --overwrite`
+    throw new PrudentError('E_EXISTS', message, { argument: '--output', received: others[0] as string })
   }
+  // A run that failed before its first step, for a wrong path say, holds nothing that another configuration could spoil.
+  if (present === null || others.length === 0) return writeRunConfig(path, options.config)
   const keys = differingKeys(present, plainConfig(options.config))
   if (keys.length === 0) return
   const message = `${folder}: the run there has another configuration (${keys.join(', ')}); choose another folder or pass --overwrite`
