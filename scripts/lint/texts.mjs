@@ -22,6 +22,21 @@ function trackedFiles(root) {
   }
 }
 
+/** The lock file names no registry, and every platform's optional packages: with some left out `npm ci` refuses all of it. */
+function checkLockFile(lines) {
+  const problems = []
+  const at = lines.findIndex((line) => line.includes('"resolved": "http'))
+  if (at >= 0) problems.push(`package-lock.json:${at + 1}: must not name a registry (.npmrc has omit-lockfile-registry-resolved)`)
+  const { packages } = JSON.parse(lines.join('\n'))
+  for (const [path, entry] of Object.entries(packages)) {
+    for (const name of Object.keys(entry.optionalDependencies ?? {})) {
+      const listed = [`node_modules/${name}`, `${path}/node_modules/${name}`].some((place) => place in packages)
+      if (!listed) problems.push(`package-lock.json: ${path} needs an entry for ${name}, of whatever platform`)
+    }
+  }
+  return problems
+}
+
 export function checkTexts(root) {
   const problems = []
   const warnings = []
@@ -29,8 +44,7 @@ export function checkTexts(root) {
     if (!TEXT.test(file) || statSync(join(root, file)).size > 2_000_000) continue
     const lines = readFileSync(join(root, file), 'utf8').split('\n')
     if (file === 'package-lock.json') {
-      const at = lines.findIndex((line) => line.includes('"resolved": "http'))
-      if (at >= 0) problems.push(`${file}:${at + 1}: the lock file must not name a registry (.npmrc has omit-lockfile-registry-resolved)`)
+      problems.push(...checkLockFile(lines))
       continue
     }
     if (/^(test\/golden\/|test\/data\/files\/|examples\/|LICENSE)/.test(file)) continue

@@ -66,12 +66,13 @@ export function run(command, args, { cwd, env, log, onLine } = {}) {
   })
 }
 
-/** As `run`, but a failure is an error that shows the end of what the command said and names the log. */
-export async function runOrFail(what, command, args, options = {}) {
+/** As `run`, but a failure is an error that shows the end (or the start) of what the command said and names the log. */
+export async function runOrFail(what, command, args, { show = 'end', ...options } = {}) {
   const result = await run(command, args, options)
   if (result.status === 0) return result.output
   const text = options.log ? readFileSync(options.log, 'utf8') : result.output
-  const end = text.trimEnd().split('\n').slice(-60).join('\n')
+  const lines = text.trimEnd().split('\n')
+  const shown = (show === 'start' ? lines.slice(0, 25) : lines.slice(-60)).join('\n')
   const how = result.signal ? `was stopped by ${result.signal}` : `failed with status ${result.status}`
-  throw new SetupError('E_BUILD', `${what} ${how}${options.log ? ` (whole log: ${options.log})` : ''}\n${end}`)
+  throw new SetupError('E_BUILD', `${what} ${how}${options.log ? ` (whole log: ${options.log})` : ''}\n${shown}`)
 }

@@ -34,7 +34,9 @@ export async function installPackages(root) {
   if (!npm) throw new SetupError('E_TOOL', 'missing: npm (Debian package: npm)')
   say(`installing npm packages (${reason})`)
   const [command, ...args] = [...npm, 'ci', '--include=dev', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
-  await runOrFail('npm ci', command, args, { cwd: root, env: toolEnvironment(), log: join(root, 'build', 'logs', 'npm.log') })
+  // npm says what is wrong first and explains its options at length afterwards.
+  const options = { cwd: root, env: toolEnvironment(), log: join(root, 'build', 'logs', 'npm.log'), show: 'start' }
+  await runOrFail('npm ci', command, args, options)
   const still = staleReason(root)
   if (still !== undefined) throw new SetupError('E_BUILD', `npm ci ended well, yet ${still}`)
 }
