@@ -1,5 +1,6 @@
 #include "training/golden.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <unistd.h>
@@ -16,6 +17,12 @@
 
 namespace prudent::tests {
 namespace {
+
+// Models this small gain nothing from threads, and threads that wait for each other make the suite slow on a busy machine.
+const bool one_thread = [] {
+  at::set_num_threads(1);
+  return true;
+}();
 
 std::string golden_path() {
   return (std::filesystem::path(__FILE__).parent_path() / "../../../test/golden/data/training.json").lexically_normal().string();
