@@ -21,7 +21,14 @@ export async function callNative<T>(
   const signal = options?.signal
   const onProgress = options?.onProgress
   if (signal?.aborted) throw abortError(signal)
-  if (signal === undefined && onProgress === undefined) return start({}).catch(restacked)
+  // Nothing to cancel or report to: no token is made. Awaited here, or the caller would be missing from the stack of an error.
+  if (signal === undefined && onProgress === undefined) {
+    try {
+      return await start({})
+    } catch (error) {
+      throw toPrudentError(error)
+    }
+  }
 
   const token = loadAddon().createCancelToken()
   const cancel = () => token.cancel()
@@ -68,10 +75,6 @@ export function toPrudentError(error: unknown): unknown {
     ...(received === undefined ? {} : { received }),
     cause: error,
   })
-}
-
-function restacked(error: unknown): never {
-  throw toPrudentError(error)
 }
 
 function abortError(signal: AbortSignal): PrudentError {
