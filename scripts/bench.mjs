@@ -12,7 +12,11 @@ const benches = filesBelow(join(root, 'bench'), (file) => file.endsWith('.mjs'))
 const wanted = benches.filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
 
 if (wanted.length === 0) {
-  process.stderr.write(words.length === 0 ? 'bench: bench/ holds no benches\n' : `bench: E_USAGE: nothing in bench/ matches ${words.join(' ')}\n`)
+  process.stderr.write(
+    words.length === 0
+      ? 'bench: bench/ holds no benches\n'
+      : `bench: E_USAGE: nothing in bench/ matches ${words.join(' ')}\n`,
+  )
   process.exitCode = words.length === 0 ? 0 : 2
 } else if (process.argv.includes('--list')) {
   process.stdout.write(`${wanted.join('\n')}\n`)

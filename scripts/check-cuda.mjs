@@ -34,20 +34,37 @@ function tasks(nvcc, compiler, libtorch, cudaInclude) {
       args: ['-c', '-std=c++17', '-O2', `-arch=${architecture}`, '--expt-relaxed-constexpr', `-I${native}`],
     })),
   )
-  const torchIncludes = ['include', 'include/torch/csrc/api/include'].map((folder) => `-isystem${join(libtorch.folder, folder)}`)
+  const torchIncludes = ['include', 'include/torch/csrc/api/include'].map(
+    (folder) => `-isystem${join(libtorch.folder, folder)}`,
+  )
   const hosts = filesBelow(native, (file) => file.endsWith('_cuda_host.cpp')).map((source) => ({
     name: relative(root, source),
     source,
     command: compiler,
     object: join(out, `${relative(native, source)}.o`),
-    args: ['-c', '-std=c++20', '-O1', '-fPIC', '-fopenmp', '-Wall', '-Wextra', '-Wno-unused-parameter', '-DPRUDENT_CUDA=1', '-DC10_USING_CUSTOM_GENERATED_MACROS', `-I${native}`, ...torchIncludes, `-isystem${cudaInclude}`],
+    args: [
+      '-c',
+      '-std=c++20',
+      '-O1',
+      '-fPIC',
+      '-fopenmp',
+      '-Wall',
+      '-Wextra',
+      '-Wno-unused-parameter',
+      '-DPRUDENT_CUDA=1',
+      '-DC10_USING_CUSTOM_GENERATED_MACROS',
+      `-I${native}`,
+      ...torchIncludes,
+      `-isystem${cudaInclude}`,
+    ],
   }))
   return [...devices, ...hosts]
 }
 
 function isFresh({ object, command, args }) {
   const record = readJson(`${object}.json`)
-  if (!record || !existsSync(object) || record.command !== toolIdentity(command) || record.args !== args.join(' ')) return false
+  if (!record || !existsSync(object) || record.command !== toolIdentity(command) || record.args !== args.join(' '))
+    return false
   const made = statSync(object).mtimeMs
   return record.inputs.every((file) => existsSync(file) && statSync(file).mtimeMs < made)
 }
@@ -66,7 +83,11 @@ async function compile(task) {
   if (isFresh(task)) return { ok: true, fresh: true }
   mkdirSync(dirname(task.object), { recursive: true })
   const dependencies = `${task.object}.d`
-  const { status, output } = await run(task.command, [...task.args, '-MD', '-MF', dependencies, '-o', task.object, task.source], { cwd: root })
+  const { status, output } = await run(
+    task.command,
+    [...task.args, '-MD', '-MF', dependencies, '-o', task.object, task.source],
+    { cwd: root },
+  )
   if (status !== 0) return { ok: false, output }
   const inputs = inputsOf(readFileSync(dependencies, 'utf8')).filter((file) => file.startsWith(native))
   writeJson(`${task.object}.json`, { command: toolIdentity(task.command), args: task.args.join(' '), inputs })
@@ -88,7 +109,9 @@ function conclude(totals) {
 
 const nvcc = await findNvccThorough()
 if (!nvcc) {
-  process.stdout.write('CUDA compile check SKIPPED: there is no nvcc on PATH, in $CUDA_HOME or /usr/local/cuda, or from PyPI (nvidia-cuda-nvcc)\n')
+  process.stdout.write(
+    'CUDA compile check SKIPPED: there is no nvcc on PATH, in $CUDA_HOME or /usr/local/cuda, or from PyPI (nvidia-cuda-nvcc)\n',
+  )
   conclude({ passed: 0, failed: 0, skipped: ['CUDA compile check'] })
 } else {
   const totals = { passed: 0, failed: 0, skipped: [] }
@@ -100,6 +123,8 @@ if (!nvcc) {
     if (!result.fresh) compiled += 1
     if (!result.ok) process.stdout.write(`${task.name}: FAILED\n${result.output}\n`)
   })
-  process.stdout.write(`CUDA compile check (${nvcc}): ${all.length} objects, ${compiled} compiled now, ${totals.failed} failed\n`)
+  process.stdout.write(
+    `CUDA compile check (${nvcc}): ${all.length} objects, ${compiled} compiled now, ${totals.failed} failed\n`,
+  )
   conclude(totals)
 }

@@ -26,7 +26,9 @@ function say(line) {
 }
 
 function runAll(folder, env) {
-  for (const name of readdirSync(folder).filter((entry) => /^test_\w+$/.test(entry)).sort()) {
+  for (const name of readdirSync(folder)
+    .filter((entry) => /^test_\w+$/.test(entry))
+    .sort()) {
     const { passed, failed } = runDoctest(join(folder, name), { env })
     totals.passed += passed
     totals.failed += failed
@@ -73,9 +75,19 @@ function long() {
   if (files.length === 0) return
   const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
   const report = join(root, 'build', 'logs', 'jest-long.json')
-  const options = ['--config', join(root, 'jest.config.mjs'), '--testPathIgnorePatterns', '/node_modules/', '--runInBand']
+  const options = [
+    '--config',
+    join(root, 'jest.config.mjs'),
+    '--testPathIgnorePatterns',
+    '/node_modules/',
+    '--runInBand',
+  ]
   const node = ['--expose-gc', '--experimental-vm-modules', '--no-warnings']
-  const { status } = spawnSync(process.execPath, [...node, jest, ...options, '--outputFile', report, '--runTestsByPath', ...files], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(
+    process.execPath,
+    [...node, jest, ...options, '--outputFile', report, '--runTestsByPath', ...files],
+    { cwd: root, stdio: 'inherit' },
+  )
   totals[status === 0 ? 'passed' : 'failed'] += files.length
 }
 
@@ -83,7 +95,9 @@ const steps = { isa, sanitizers, long }
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
 const unknown = wanted.filter((name) => !(name in steps))
 if (unknown.length > 0) {
-  process.stderr.write(`check-deep: E_USAGE: no step ${unknown.join(', ')}; there are ${Object.keys(steps).join(', ')}\n`)
+  process.stderr.write(
+    `check-deep: E_USAGE: no step ${unknown.join(', ')}; there are ${Object.keys(steps).join(', ')}\n`,
+  )
   process.exit(2)
 }
 setUp()

@@ -35,11 +35,19 @@ if (!isConfigured()) {
 const begun = Date.now()
 try {
   await withLock(join(root, 'build', 'setup.lock'), 'a set-up', () =>
-    runOrFail('the build', findBuildTools().cmake, ['--build', build, '--target', 'test_kernels', '--parallel', String(buildJobs())]),
+    runOrFail('the build', findBuildTools().cmake, [
+      '--build',
+      build,
+      '--target',
+      'test_kernels',
+      '--parallel',
+      String(buildJobs()),
+    ]),
   )
 } catch (error) {
   stop(`${error.code ?? 'E_INTERNAL'}: ${error.message}`, 1)
 }
 process.stderr.write(`dev: built in ${((Date.now() - begun) / 1000).toFixed(1)} s\n`)
 const cases = op === undefined ? [] : [`--test-case=${op}:*`]
-process.exitCode = spawnSync(join(build, 'tests', 'test_kernels'), [...cases, ...rest], { stdio: 'inherit' }).status ?? 1
+process.exitCode =
+  spawnSync(join(build, 'tests', 'test_kernels'), [...cases, ...rest], { stdio: 'inherit' }).status ?? 1

@@ -21,12 +21,22 @@ function conclude(name, problems) {
 }
 
 function runTool(name, command, args) {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  })
   conclude(name, status === 0 ? [] : [`${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}`.trimEnd()])
 }
 
 const biome = join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome')
-runTool('biome', process.execPath, [biome, 'check', '--max-diagnostics=50', '--diagnostic-level=error', ...(fix ? ['--write'] : [])])
+runTool('biome', process.execPath, [
+  biome,
+  'check',
+  '--max-diagnostics=50',
+  '--diagnostic-level=error',
+  ...(fix ? ['--write'] : []),
+])
 
 const clangFormat = findOnPath('clang-format')
 if (clangFormat) {
@@ -37,12 +47,20 @@ if (clangFormat) {
   process.stdout.write('lint: clang-format SKIPPED: it is missing (Debian package: clang-format)\n')
 }
 
-runTool('types', process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root, '--noEmit', '--incremental', 'false'])
+runTool('types', process.execPath, [
+  join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+  '-p',
+  root,
+  '--noEmit',
+  '--incremental',
+  'false',
+])
 conclude('imports', checkImports(root))
 const { problems, warnings } = checkTexts(root)
 for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
 conclude('texts', problems)
 
 // .ci/run adds up what its steps write here.
-if (process.env.PRUDENT_CI_TOTALS) appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify({ passed, failed, skipped })}\n`)
+if (process.env.PRUDENT_CI_TOTALS)
+  appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify({ passed, failed, skipped })}\n`)
 process.exitCode = failed > 0 ? 1 : 0

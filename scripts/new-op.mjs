@@ -6,17 +6,22 @@ import { root } from './setup/folders.mjs'
 const templates = join(root, 'scripts', 'new-op')
 
 function usage(message) {
-  process.stderr.write(`new-op: E_USAGE: ${message}\nusage: npm run new:op NAME   (NAME in lower case with underscores, as in rms_norm)\n`)
+  process.stderr.write(
+    `new-op: E_USAGE: ${message}\nusage: npm run new:op NAME   (NAME in lower case with underscores, as in rms_norm)\n`,
+  )
   process.exit(2)
 }
 
 function targetOf(template, op) {
   const name = template.replace(/^op/, op).replace(/\.template$/, '')
-  return name.endsWith('_test.cpp') ? join(root, 'native', 'tests', 'kernels', name) : join(root, 'native', 'kernels', op, name)
+  return name.endsWith('_test.cpp')
+    ? join(root, 'native', 'tests', 'kernels', name)
+    : join(root, 'native', 'kernels', op, name)
 }
 
 const op = process.argv[2]
-if (!op || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(op)) usage(`expected a name like rms_norm, received ${op ?? 'nothing'}`)
+if (!op || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(op))
+  usage(`expected a name like rms_norm, received ${op ?? 'nothing'}`)
 if (existsSync(join(root, 'native', 'kernels', op))) usage(`native/kernels/${op} exists already`)
 
 const camel = op.replace(/(^|_)([a-z0-9])/g, (_, _underscore, letter) => letter.toUpperCase())

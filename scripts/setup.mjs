@@ -34,7 +34,11 @@ function readArguments() {
 }
 
 function stopOnSignals() {
-  for (const [signal, status] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]]) {
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ]) {
     process.on(signal, () => {
       say(`stopped by ${signal}; run it again to go on`)
       signalChildren('SIGTERM')

@@ -3,8 +3,8 @@
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { findDoctest } from './setup/native.mjs'
 import { root } from './setup/folders.mjs'
+import { findDoctest } from './setup/native.mjs'
 import { runDoctest } from './testing/doctest.mjs'
 import { checkSkips } from './testing/skips.mjs'
 
@@ -18,7 +18,11 @@ function emptyTotals() {
 
 function runCpp() {
   const folder = join(root, 'build', 'cmake', 'tests')
-  const executables = existsSync(folder) ? readdirSync(folder).filter((name) => /^test_\w+$/.test(name)).sort() : []
+  const executables = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => /^test_\w+$/.test(name))
+        .sort()
+    : []
   if (findDoctest() === undefined || executables.length === 0) {
     process.stdout.write('C++ tests SKIPPED: they need doctest (Debian package: doctest-dev)\n')
     return { ...emptyTotals(), skipped: ['C++ tests'] }
@@ -42,16 +46,36 @@ function runJest() {
   const paths = firstOption < 0 ? patterns : patterns.slice(0, firstOption)
   const compiled = paths.map((path) => path.replace(/^(\.\/)?(test\/)?/, 'dist/test/').replace(/\.ts$/, '.js'))
   const wanted = [...compiled, ...patterns.slice(paths.length)]
-  const status = spawnSync(process.execPath, ['--experimental-vm-modules', '--no-warnings', jest, '--config', join(root, 'jest.config.mjs'), '--json', '--outputFile', jestReport, ...wanted], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  }).status
+  const status = spawnSync(
+    process.execPath,
+    [
+      '--experimental-vm-modules',
+      '--no-warnings',
+      jest,
+      '--config',
+      join(root, 'jest.config.mjs'),
+      '--json',
+      '--outputFile',
+      jestReport,
+      ...wanted,
+    ],
+    {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    },
+  ).status
   if (!existsSync(jestReport)) return { ...emptyTotals(), failed: 1 }
   const report = JSON.parse(readFileSync(jestReport, 'utf8'))
   // A suite that cannot be loaded has no tests of its own to fail.
   const failed = report.numFailedTests + report.numRuntimeErrorTestSuites
-  const pending = report.testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'pending' || status === 'todo'))
-  return { passed: report.numPassedTests, failed: status === 0 ? failed : Math.max(1, failed), skipped: pending.map(({ fullName }) => fullName) }
+  const pending = report.testResults.flatMap(({ assertionResults }) =>
+    assertionResults.filter(({ status }) => status === 'pending' || status === 'todo'),
+  )
+  return {
+    passed: report.numPassedTests,
+    failed: status === 0 ? failed : Math.max(1, failed),
+    skipped: pending.map(({ fullName }) => fullName),
+  }
 }
 
 const runs = patterns.length === 0 ? [runCpp(), runJest()] : [runJest()]

@@ -26,7 +26,8 @@ function trackedFiles(root) {
 function checkLockFile(lines) {
   const problems = []
   const at = lines.findIndex((line) => line.includes('"resolved": "http'))
-  if (at >= 0) problems.push(`package-lock.json:${at + 1}: must not name a registry (.npmrc has omit-lockfile-registry-resolved)`)
+  if (at >= 0)
+    problems.push(`package-lock.json:${at + 1}: must not name a registry (.npmrc has omit-lockfile-registry-resolved)`)
   const { packages } = JSON.parse(lines.join('\n'))
   for (const [path, entry] of Object.entries(packages)) {
     for (const name of Object.keys(entry.optionalDependencies ?? {})) {
@@ -52,7 +53,8 @@ export function checkTexts(root) {
       if (UNFINISHED.test(line)) problems.push(`${file}:${index + 1}: unfinished: ${line.trim()}`)
       if (MACHINE_PATH.test(line)) problems.push(`${file}:${index + 1}: a path of one machine: ${line.trim()}`)
     })
-    if (SOURCE.test(file) && lines.length > LONGEST + 1) warnings.push(`${file}: ${lines.length - 1} lines; over ${LONGEST} it is time to divide it`)
+    if (SOURCE.test(file) && lines.length > LONGEST + 1)
+      warnings.push(`${file}: ${lines.length - 1} lines; over ${LONGEST} it is time to divide it`)
   }
   return { problems, warnings }
 }

@@ -33,7 +33,12 @@ export function run(command, args, { cwd, env, log, onLine } = {}) {
   if (log) mkdirSync(dirname(log), { recursive: true })
   const logFile = log ? openSync(log, 'w') : undefined
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
     const chunks = []
     let rest = ''
     const take = (chunk) => {

@@ -7,8 +7,16 @@ import { findOnPath, findPython } from './tools.mjs'
 /** nvcc of $CUDACXX, $CUDA_HOME, $CUDA_PATH, PATH or /usr/local/cuda; undefined when there is none. */
 export function findNvcc() {
   const homes = [process.env.CUDA_HOME, process.env.CUDA_PATH].filter(Boolean)
-  const candidates = [process.env.CUDACXX, ...homes.map((home) => join(home, 'bin', 'nvcc')), 'nvcc', '/usr/local/cuda/bin/nvcc']
-  return candidates.filter(Boolean).map(findOnPath).find((file) => file !== undefined)
+  const candidates = [
+    process.env.CUDACXX,
+    ...homes.map((home) => join(home, 'bin', 'nvcc')),
+    'nvcc',
+    '/usr/local/cuda/bin/nvcc',
+  ]
+  return candidates
+    .filter(Boolean)
+    .map(findOnPath)
+    .find((file) => file !== undefined)
 }
 
 /** As `findNvcc`, and the compiler of PyPI's nvidia-cuda-nvcc, which takes a Python process to find. */
@@ -16,11 +24,14 @@ export async function findNvccThorough() {
   const nvcc = findNvcc()
   const python = nvcc ? undefined : findPython()
   if (!python) return nvcc
-  const script = 'import importlib.util as u; s = u.find_spec("nvidia"); print("\\n".join(s.submodule_search_locations) if s else "")'
+  const script =
+    'import importlib.util as u; s = u.find_spec("nvidia"); print("\\n".join(s.submodule_search_locations) if s else "")'
   const { status, output } = await run(python, ['-c', script])
   if (status !== 0) return undefined
   const folders = output.trim().split('\n').filter(Boolean)
-  const candidates = folders.flatMap((folder) => ['cu13', 'cu12', 'cuda_nvcc'].map((part) => join(folder, part, 'bin', 'nvcc')))
+  const candidates = folders.flatMap((folder) =>
+    ['cu13', 'cu12', 'cuda_nvcc'].map((part) => join(folder, part, 'bin', 'nvcc')),
+  )
   return candidates.map(findOnPath).find((file) => file !== undefined)
 }
 

@@ -1,7 +1,7 @@
 // libtorch: environment variable, then the cache that clones share, then an importable Python torch, then pip.
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { run, runOrFail } from './command.mjs'
+import { run } from './command.mjs'
 import { findNvcc, hasNvidiaDriver } from './cuda.mjs'
 import { cacheFolder, root, toolEnvironment } from './folders.mjs'
 import { withLock } from './lock.mjs'
@@ -22,14 +22,17 @@ const SMOKE_LOAD = 'import ctypes, sys; ctypes.CDLL(sys.argv[1])'
 
 /** What a folder holds, or why it cannot be used. */
 export function inspect(given) {
-  const folder = ['', 'torch', 'libtorch'].map((part) => join(resolve(given), part)).find((path) => existsSync(join(path, 'include', 'ATen', 'ATen.h')))
+  const folder = ['', 'torch', 'libtorch']
+    .map((part) => join(resolve(given), part))
+    .find((path) => existsSync(join(path, 'include', 'ATen', 'ATen.h')))
   if (!folder) return { problem: `no include/ATen in ${given}` }
   const core = join(folder, 'lib', 'libtorch_cpu.so')
   if (!existsSync(core)) return { problem: `no lib/libtorch_cpu.so in ${folder}` }
   const version = readVersion(folder)
   if (!version) return { problem: `cannot read the version of ${folder}` }
   const [major, minor] = version.split('.').map(Number)
-  if (major !== 2 || minor < OLDEST_MINOR || minor > NEWEST_MINOR) return { problem: `${folder} is libtorch ${version}, supported is ${SUPPORTED}` }
+  if (major !== 2 || minor < OLDEST_MINOR || minor > NEWEST_MINOR)
+    return { problem: `${folder} is libtorch ${version}, supported is ${SUPPORTED}` }
   const cuda = existsSync(join(folder, 'lib', 'libtorch_cuda.so'))
   const { size, mtimeMs } = statSync(core)
   const variant = version.split('+')[1] ?? (cuda ? 'cuda' : 'cpu')
@@ -37,12 +40,17 @@ export function inspect(given) {
 }
 
 function readVersion(folder) {
-  for (const [file, pattern] of [['version.py', /^__version__ = '([^']+)'/m], ['build-version', /^(\d\S+)/]]) {
+  for (const [file, pattern] of [
+    ['version.py', /^__version__ = '([^']+)'/m],
+    ['build-version', /^(\d\S+)/],
+  ]) {
     const path = existsSync(join(folder, file)) ? join(folder, file) : undefined
     const found = path && pattern.exec(readFileSync(path, 'utf8'))?.[1]
     if (found) return found
   }
-  const header = ['torch/headeronly/version.h', 'torch/csrc/api/include/torch/version.h'].map((file) => join(folder, 'include', file)).find(existsSync)
+  const header = ['torch/headeronly/version.h', 'torch/csrc/api/include/torch/version.h']
+    .map((file) => join(folder, 'include', file))
+    .find(existsSync)
   const text = header ? readFileSync(header, 'utf8') : ''
   const parts = ['MAJOR', 'MINOR', 'PATCH'].map((part) => new RegExp(`TORCH_VERSION_${part} (\\d+)`).exec(text)?.[1])
   return parts.every((part) => part !== undefined) ? parts.join('.') : undefined
@@ -52,7 +60,11 @@ function fromEnvironment() {
   const given = process.env.PRUDENT_LIBTORCH
   if (!given) return undefined
   const { libtorch, problem } = inspect(given)
-  if (!libtorch) throw new SetupError('E_LIBTORCH', `PRUDENT_LIBTORCH: expected a folder with include/ and lib/ of libtorch ${SUPPORTED}, received: ${problem}`)
+  if (!libtorch)
+    throw new SetupError(
+      'E_LIBTORCH',
+      `PRUDENT_LIBTORCH: expected a folder with include/ and lib/ of libtorch ${SUPPORTED}, received: ${problem}`,
+    )
   return libtorch
 }
 
@@ -71,7 +83,8 @@ function fromCache(cache) {
 async function fromPython() {
   const python = findPython()
   if (!python) return undefined
-  const script = 'import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else "")'
+  const script =
+    'import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else "")'
   const { status, output } = await run(python, ['-c', script])
   const folder = status === 0 ? output.trim().split('\n').at(-1) : ''
   if (!folder) return undefined
@@ -95,11 +108,24 @@ async function pipInstall(python, target, requirement, extra = []) {
   rmSync(target, { recursive: true, force: true })
   const scratch = `${target}.tmp`
   mkdirSync(scratch, { recursive: true })
-  const options = ['--target', target, '--no-compile', '--only-binary', ':all:', '--no-input', '--disable-pip-version-check', '--quiet', ...extra]
+  const options = [
+    '--target',
+    target,
+    '--no-compile',
+    '--only-binary',
+    ':all:',
+    '--no-input',
+    '--disable-pip-version-check',
+    '--quiet',
+    ...extra,
+  ]
   // pip unpacks in TMPDIR and moves from there: beside the target, since /tmp may be too small for a gigabyte.
   const env = { ...toolEnvironment(), TMPDIR: scratch }
   try {
-    return await run(python, ['-m', 'pip', 'install', ...options, requirement], { env, log: join(root, 'build', 'logs', 'pip.log') })
+    return await run(python, ['-m', 'pip', 'install', ...options, requirement], {
+      env,
+      log: join(root, 'build', 'logs', 'pip.log'),
+    })
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -119,10 +145,14 @@ async function downloadWheel(python, target) {
   }
   let result = await pipInstall(python, target, `torch==${PINNED}`, ['--no-deps'])
   // A CUDA build links libraries that come in packages of their own.
-  if (result.status === 0 && inspect(target).libtorch?.cuda) result = await pipInstall(python, target, `torch==${PINNED}`)
+  if (result.status === 0 && inspect(target).libtorch?.cuda)
+    result = await pipInstall(python, target, `torch==${PINNED}`)
   if (result.status === 0) return
   const end = result.output.trim().split('\n').slice(-5).join('\n')
-  throw new SetupError('E_LIBTORCH', `pip could not install torch==${PINNED}; set PRUDENT_LIBTORCH to a torch folder, or give pip an index that has it\n${end}`)
+  throw new SetupError(
+    'E_LIBTORCH',
+    `pip could not install torch==${PINNED}; set PRUDENT_LIBTORCH to a torch folder, or give pip an index that has it\n${end}`,
+  )
 }
 
 /** Removes what killed installations have left in the cache. */
@@ -148,7 +178,8 @@ async function fromPip(cache) {
     await downloadWheel(python, target)
     const { libtorch, problem } = inspect(target)
     const failure = libtorch ? await smokeLoad(python, libtorch) : problem
-    if (failure !== undefined) throw new SetupError('E_LIBTORCH', `the torch that pip installed cannot be used: ${failure}`)
+    if (failure !== undefined)
+      throw new SetupError('E_LIBTORCH', `the torch that pip installed cannot be used: ${failure}`)
     await flush(target)
     const final = join(cache, `libtorch-${libtorch.version.split('+')[0]}-${libtorch.variant}`)
     rmSync(final, { recursive: true, force: true })
@@ -180,7 +211,8 @@ export async function resolveLibtorch() {
   for (const [source, resolveFrom] of sources) {
     const libtorch = await resolveFrom()
     if (!libtorch) continue
-    if (readJson(stampFile)?.libtorch.folder !== libtorch.folder) say(`libtorch ${libtorch.version} from ${source}: ${libtorch.folder}`)
+    if (readJson(stampFile)?.libtorch.folder !== libtorch.folder)
+      say(`libtorch ${libtorch.version} from ${source}: ${libtorch.folder}`)
     writeJson(stampFile, { source, libtorch })
     return libtorch
   }

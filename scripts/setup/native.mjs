@@ -37,7 +37,9 @@ export function buildJobs() {
 /** Folder that holds doctest/doctest.h. */
 export function findDoctest() {
   const listed = (process.env.CPATH ?? '').split(':').filter(Boolean)
-  return [...listed, '/usr/include', '/usr/local/include'].find((folder) => existsSync(join(folder, 'doctest', 'doctest.h')))
+  return [...listed, '/usr/include', '/usr/local/include'].find((folder) =>
+    existsSync(join(folder, 'doctest', 'doctest.h')),
+  )
 }
 
 /** Two fingerprints: what the addon is made from, and what the C++ tests are made from as well. */
@@ -68,13 +70,25 @@ class CmakeJs {
     const script = join(this.root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
     // All tools by path: cmake-js would look for some of them by names of its own.
     const { cmake, compiler, ninja } = this.tools
-    const tools = ['--cmake-path', cmake, '--cc', compiler, '--cxx', compiler, '--generator', ninja ? 'Ninja' : 'Unix Makefiles']
+    const tools = [
+      '--cmake-path',
+      cmake,
+      '--cc',
+      compiler,
+      '--cxx',
+      compiler,
+      '--generator',
+      ninja ? 'Ninja' : 'Unix Makefiles',
+    ]
     return [script, command, '--directory', this.root, '--out', this.out, ...tools, ...extra]
   }
 
   /** A cache left by a killed or different configuration is thrown away once. */
   async configure(definitions) {
-    const args = this.arguments('configure', Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`))
+    const args = this.arguments(
+      'configure',
+      Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`),
+    )
     const options = { cwd: this.root, env: this.env, log: join(this.root, 'build', 'logs', 'configure.log') }
     const hadCache = existsSync(join(this.out, 'CMakeCache.txt'))
     if (hadCache && (await run(process.execPath, args, options)).status === 0) return
@@ -129,9 +143,17 @@ export async function buildNative(root, libtorch, { tests }) {
 
   const cmake = new CmakeJs(root, tools)
   const values = definitions(libtorch, tools, doctest ?? (stamp.tests ? findDoctest() : undefined))
-  const configured = { ...values, libtorch: libtorch.version, compiler: tools.compiler, generator: tools.ninja ? 'ninja' : 'make' }
+  const configured = {
+    ...values,
+    libtorch: libtorch.version,
+    compiler: tools.compiler,
+    generator: tools.ninja ? 'ninja' : 'make',
+  }
   // CMake settles what changed in its own files when it builds; only other definitions need a configuration by hand.
-  if (JSON.stringify(stamp.configured) !== JSON.stringify(configured) || !existsSync(join(cmake.out, 'CMakeCache.txt'))) {
+  if (
+    JSON.stringify(stamp.configured) !== JSON.stringify(configured) ||
+    !existsSync(join(cmake.out, 'CMakeCache.txt'))
+  ) {
     say('configuring the native build')
     writeJson(stampFile, {})
     await cmake.configure(values)
@@ -140,7 +162,8 @@ export async function buildNative(root, libtorch, { tests }) {
   if (!addonStands) {
     await cmake.build('building the addon', 'addon')
     const absent = OUTPUTS.filter((name) => !existsSync(join(release, name)))
-    if (absent.length > 0) throw new SetupError('E_BUILD', `the native build ended well, yet there is no ${absent.join(', ')} in ${release}`)
+    if (absent.length > 0)
+      throw new SetupError('E_BUILD', `the native build ended well, yet there is no ${absent.join(', ')} in ${release}`)
   }
   writeJson(stampFile, { configured, addon: now.addon, tests: addonStands ? stamp.tests : undefined })
   if (doctest && !testsStand) {

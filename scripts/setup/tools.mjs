@@ -10,7 +10,9 @@ const MINIMUM_GCC = [11, 0]
 const MINIMUM_CLANG = [14, 0]
 
 export function findOnPath(name) {
-  const candidates = isAbsolute(name) ? [name] : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder || '.', name))
+  const candidates = isAbsolute(name)
+    ? [name]
+    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder || '.', name))
   for (const file of candidates) {
     try {
       accessSync(file, constants.X_OK)
@@ -38,9 +40,13 @@ function atLeast(version, minimum) {
 const numbers = (text) => text.split('.').map(Number)
 
 export function checkPlatform() {
-  if (process.platform !== 'linux') throw new SetupError('E_UNSUPPORTED', `prudent builds on Linux; this is ${process.platform}`)
+  if (process.platform !== 'linux')
+    throw new SetupError('E_UNSUPPORTED', `prudent builds on Linux; this is ${process.platform}`)
   if (!atLeast(numbers(process.versions.node), MINIMUM_NODE)) {
-    throw new SetupError('E_TOOL', `Node ${MINIMUM_NODE.join('.')} or newer is needed, this is ${process.versions.node} (Debian package: nodejs; or nodejs.org)`)
+    throw new SetupError(
+      'E_TOOL',
+      `Node ${MINIMUM_NODE.join('.')} or newer is needed, this is ${process.versions.node} (Debian package: nodejs; or nodejs.org)`,
+    )
   }
 }
 
@@ -81,13 +87,19 @@ export function findPython() {
 export async function checkVersions({ compiler, cmake }) {
   const cmakeVersion = /version (\d+(?:\.\d+)+)/.exec((await run(cmake, ['--version'])).output)?.[1]
   if (!cmakeVersion || !atLeast(numbers(cmakeVersion), MINIMUM_CMAKE)) {
-    throw new SetupError('E_TOOL', `CMake ${MINIMUM_CMAKE.join('.')} or newer is needed, ${cmake} is ${cmakeVersion ?? 'of unknown version'} (Debian package: cmake)`)
+    throw new SetupError(
+      'E_TOOL',
+      `CMake ${MINIMUM_CMAKE.join('.')} or newer is needed, ${cmake} is ${cmakeVersion ?? 'of unknown version'} (Debian package: cmake)`,
+    )
   }
   const banner = (await run(compiler, ['--version'])).output
   const clang = /clang version (\d+(?:\.\d+)+)/.exec(banner)?.[1]
   const version = clang ?? (await run(compiler, ['-dumpfullversion', '-dumpversion'])).output.trim()
   if (!atLeast(numbers(version), clang ? MINIMUM_CLANG : MINIMUM_GCC)) {
-    throw new SetupError('E_TOOL', `a C++20 compiler is needed (g++ 11 or clang++ 14), ${compiler} is ${version} (Debian package: g++)`)
+    throw new SetupError(
+      'E_TOOL',
+      `a C++20 compiler is needed (g++ 11 or clang++ 14), ${compiler} is ${version} (Debian package: g++)`,
+    )
   }
   say(`CMake ${cmakeVersion}, ${clang ? 'clang++' : 'g++'} ${version}`)
 }

@@ -6,7 +6,11 @@ import { basename } from 'node:path'
 export function runDoctest(executable, { args = [], env = {} } = {}) {
   const name = basename(executable)
   const begun = Date.now()
-  const { stdout, stderr, status, signal } = spawnSync(executable, args, { encoding: 'utf8', env: { ...process.env, ...env }, maxBuffer: 2 ** 28 })
+  const { stdout, stderr, status, signal } = spawnSync(executable, args, {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    maxBuffer: 2 ** 28,
+  })
   const seconds = ((Date.now() - begun) / 1000).toFixed(1)
   const totals = /test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*\|\s*(\d+) skipped/.exec(stdout ?? '')
   const [passed, failed, skippedCount] = totals ? totals.slice(2).map(Number) : [0, 1, 0]
@@ -19,8 +23,13 @@ export function runDoctest(executable, { args = [], env = {} } = {}) {
 
 /** Names of the cases that carry doctest::skip(). */
 function skippedNames(executable, count) {
-  const list = (args) => spawnSync(executable, ['--list-test-cases', ...args], { encoding: 'utf8' }).stdout.split('\n').filter((line) => line && !/^[[=]/.test(line))
+  const list = (args) =>
+    spawnSync(executable, ['--list-test-cases', ...args], { encoding: 'utf8' })
+      .stdout.split('\n')
+      .filter((line) => line && !/^[[=]/.test(line))
   const run = new Set(list([]))
   const names = list(['--no-skip=true']).filter((name) => !run.has(name))
-  return names.length === count ? names : Array.from({ length: count }, (_, index) => `${basename(executable)} skip ${index + 1}`)
+  return names.length === count
+    ? names
+    : Array.from({ length: count }, (_, index) => `${basename(executable)} skip ${index + 1}`)
 }

@@ -1,12 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 
 const repository = resolve(import.meta.dirname, '..', '..', '..')
 const built = join(repository, 'build', 'cmake', 'Release')
-const stamp = JSON.parse(readFileSync(join(built, 'libtorch.json'), 'utf8')) as { version: string; folder: string; cuda: boolean }
+const stamp = JSON.parse(readFileSync(join(built, 'libtorch.json'), 'utf8')) as {
+  version: string
+  folder: string
+  cuda: boolean
+}
 
 /** An installed package in small, whose build can be broken: bin, compiled ts, node_modules and a folder for the addon. */
 let root: string
@@ -14,7 +18,8 @@ const release = (): string => join(root, 'build', 'cmake', 'Release')
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'prudent package '))
-  for (const name of ['package.json', 'bin', 'dist/ts']) cpSync(join(repository, name), join(root, name), { recursive: true })
+  for (const name of ['package.json', 'bin', 'dist/ts'])
+    cpSync(join(repository, name), join(root, name), { recursive: true })
   symlinkSync(join(repository, 'node_modules'), join(root, 'node_modules'))
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -50,7 +55,9 @@ describe('loading the addon', () => {
     layOutBuild({ folder: '/nowhere' })
     expect(load({ PRUDENT_LIBTORCH: stamp.folder })).toMatch(/^ok/)
     layOutBuild()
-    expect(load({ PRUDENT_LIBTORCH: root })).toMatch(/^E_LIBTORCH libtorch: expected .* received nothing in PRUDENT_LIBTORCH/)
+    expect(load({ PRUDENT_LIBTORCH: root })).toMatch(
+      /^E_LIBTORCH libtorch: expected .* received nothing in PRUDENT_LIBTORCH/,
+    )
   })
 
   test('a libtorch that has gone is looked for in the cache of clones', () => {
@@ -63,7 +70,9 @@ describe('loading the addon', () => {
 
   test('another version than the one built against is refused', () => {
     layOutBuild({ version: '2.3.0+cpu' })
-    expect(load()).toMatch(/^E_LIBTORCH libtorch: expected 2\.3\.0\+cpu, which the addon was built against, received 2\.1[1-3]/)
+    expect(load()).toMatch(
+      /^E_LIBTORCH libtorch: expected 2\.3\.0\+cpu, which the addon was built against, received 2\.1[1-3]/,
+    )
   })
 
   test('no build, half a build and a damaged build are told apart', () => {
@@ -78,15 +87,36 @@ describe('loading the addon', () => {
 })
 
 describe('the launcher and doctor', () => {
-  const prudent = (...args: string[]) => spawnSync(process.execPath, [join(root, 'bin', 'prudent.js'), ...args], { encoding: 'utf8', env: { ...process.env, PRUDENT_LIBTORCH: '' } })
+  const prudent = (...args: string[]) =>
+    spawnSync(process.execPath, [join(root, 'bin', 'prudent.js'), ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, PRUDENT_LIBTORCH: '' },
+    })
 
   test('doctor tells all that a bug report asks for', () => {
     layOutBuild()
     const { status, stdout } = prudent('doctor')
     expect(status).toBe(0)
-    for (const word of ['prudent', 'node', 'libtorch', 'cpu', 'bf16', 'threads', 'cuda', 'Gloo', 'NCCL', 'prudent cache', 'hub cache']) expect(stdout).toContain(word)
+    for (const word of [
+      'prudent',
+      'node',
+      'libtorch',
+      'cpu',
+      'bf16',
+      'threads',
+      'cuda',
+      'Gloo',
+      'NCCL',
+      'prudent cache',
+      'hub cache',
+    ])
+      expect(stdout).toContain(word)
     const found = JSON.parse(prudent('doctor', '--json').stdout) as Record<string, { built?: string; bf16?: boolean }>
-    expect(found).toMatchObject({ problems: [], libtorch: { built: stamp.version, folder: stamp.folder }, threads: { lanes: 1 } })
+    expect(found).toMatchObject({
+      problems: [],
+      libtorch: { built: stamp.version, folder: stamp.folder },
+      threads: { lanes: 1 },
+    })
     expect(typeof found.cpu?.bf16).toBe('boolean')
   })
 
@@ -103,7 +133,8 @@ describe('the launcher and doctor', () => {
     const { status, stdout } = prudent('--help')
     expect(performance.now() - begun).toBeLessThan(3000)
     expect(status).toBe(0)
-    for (const name of ['reproduce', 'train', 'score', 'generate', 'logprobs', 'report', 'doctor']) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
+    for (const name of ['reproduce', 'train', 'score', 'generate', 'logprobs', 'report', 'doctor'])
+      expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
     expect(prudent('nonsense')).toMatchObject({ status: 2, stdout: '' })
   })
 

@@ -48,7 +48,15 @@ async function learnByPpo(round: number): Promise<void> {
   const reference = await policy.clone()
   const trainer = await addon.createPpoTrainer(policy, reference, PPO)
   const prompts = rowsOf([3, 4, 5, 6, 3, 4, 5, 6])
-  const sampling = { batchTokens: 512, maxNewTokens: 12, eosTokenIds: [2], greedy: false, temperature: 1, topK: 0, topP: 1 }
+  const sampling = {
+    batchTokens: 512,
+    maxNewTokens: 12,
+    eosTokenIds: [2],
+    greedy: false,
+    temperature: 1,
+    topK: 0,
+    topP: 1,
+  }
   const rollout = await trainer.rollout(prompts, { ...sampling, seed: round })
   const rows = rollout.responses.lengths.length
   const step = {

@@ -60,7 +60,13 @@ export class SmallClone implements Disposable {
     this.write('native/one.cpp', 'extern "C" int one() { return 1; }\n')
     this.write('native/tests/one.cpp', 'extern "C" int one_of_tests() { return 1; }\n')
     this.write('ts/index.ts', 'export const one = 1\n')
-    this.write('tsconfig.json', JSON.stringify({ compilerOptions: { rootDir: '.', outDir: 'dist', module: 'nodenext', types: [] }, include: ['ts'] }))
+    this.write(
+      'tsconfig.json',
+      JSON.stringify({
+        compilerOptions: { rootDir: '.', outDir: 'dist', module: 'nodenext', types: [] },
+        include: ['ts'],
+      }),
+    )
     this.libtorch = makeLibtorch(join(this.folder, 'libtorch of mine'), '2.13.0+cpu')
   }
 

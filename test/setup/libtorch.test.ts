@@ -1,7 +1,7 @@
-import { describe, expect, test } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
 import { which } from '../support/which.js'
 import { makeLibtorch, SmallClone } from './clone.js'
 
@@ -28,7 +28,12 @@ function withPython(clone: SmallClone, extra: Record<string, string> = {}): Reco
   const python = clone.write('python/python3', PYTHON)
   chmodSync(python, 0o755)
   const folder = clone.toolFolder({ python3: python })
-  return { PATH: `${folder}:${process.env.PATH}`, PRUDENT_LIBTORCH: undefined, PRUDENT_CACHE: join(clone.folder, 'a cache'), ...extra }
+  return {
+    PATH: `${folder}:${process.env.PATH}`,
+    PRUDENT_LIBTORCH: undefined,
+    PRUDENT_CACHE: join(clone.folder, 'a cache'),
+    ...extra,
+  }
 }
 
 const used = (clone: SmallClone): { source: string; libtorch: { folder: string; version: string } } =>
@@ -60,13 +65,16 @@ describe('where libtorch comes from', () => {
     const { status, stderr } = await clone.run([], withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu' }))
     expect(`${status} ${stderr}`).toMatch(/^0/)
     expect(readdirSync(cache)).toEqual(['libtorch-2.13.0-cpu'])
-    expect(used(clone)).toMatchObject({ source: 'pip', libtorch: { folder: join(cache, 'libtorch-2.13.0-cpu', 'torch') } })
+    expect(used(clone)).toMatchObject({
+      source: 'pip',
+      libtorch: { folder: join(cache, 'libtorch-2.13.0-cpu', 'torch') },
+    })
   })
 
   test('where pip has no CPU build it says how to get it, and takes the plain one', async () => {
     using clone = new SmallClone()
     const { status, stderr } = await clone.run([], withPython(clone, { PIP_KNOWS: 'torch==2.13.0' }))
-    expect(stderr).toMatch(/PIP_EXTRA_INDEX_URL=\S+\/whl\/cpu[^]*GB/)
+    expect(stderr).toMatch(/PIP_EXTRA_INDEX_URL=\S+\/whl\/cpu[\s\S]*GB/)
     expect(status).toBe(0)
     expect(used(clone).libtorch.version).toBe('2.13.0')
   })
@@ -97,7 +105,10 @@ describe('refusals', () => {
 
   test('PRUDENT_LIBTORCH that holds nothing is an error, not a reason to look elsewhere', async () => {
     using clone = new SmallClone()
-    const { status, stderr } = await clone.run([], { ...withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu' }), PRUDENT_LIBTORCH: clone.root })
+    const { status, stderr } = await clone.run([], {
+      ...withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu' }),
+      PRUDENT_LIBTORCH: clone.root,
+    })
     expect(status).toBe(1)
     expect(stderr).toMatch(/E_LIBTORCH/)
   })
@@ -117,7 +128,7 @@ describe('refusals', () => {
     const noPip = await clone.run([], withPython(clone, { PIP_STATUS: '1' }))
     expect(noPip.stderr).toMatch(/E_TOOL: missing: pip for .*\(Debian package: python3-pip\)/)
     const offline = await clone.run([], withPython(clone))
-    expect(offline.stderr).toMatch(/E_LIBTORCH: pip could not install torch==2\.13\.0[^]*No matching distribution/)
+    expect(offline.stderr).toMatch(/E_LIBTORCH: pip could not install torch==2\.13\.0[\s\S]*No matching distribution/)
     const tools = Object.fromEntries(['npm', 'c++', 'cmake', 'make', 'sh'].map((name) => [name, which(name)]))
     const PATH = clone.toolFolder({ node: process.execPath, ...tools })
     const noPython = await clone.run([], { PATH, PRUDENT_LIBTORCH: undefined })
@@ -127,7 +138,10 @@ describe('refusals', () => {
 
   test('a wheel that does not load never gets into the cache', async () => {
     using clone = new SmallClone()
-    const { status, stderr } = await clone.run([], withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu', LOAD_STATUS: '1' }))
+    const { status, stderr } = await clone.run(
+      [],
+      withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu', LOAD_STATUS: '1' }),
+    )
     expect(status).toBe(1)
     expect(stderr).toMatch(/E_LIBTORCH: the torch that pip installed cannot be used/)
     expect(readdirSync(join(clone.folder, 'a cache')).filter((name) => name.startsWith('libtorch-'))).toEqual([])
@@ -138,7 +152,11 @@ describe('where it may write', () => {
   test('a HOME that cannot be written: the cache lies in the clone', async () => {
     using clone = new SmallClone()
     // Nobody can make files in /proc, root included.
-    const environment = { ...withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu' }), HOME: '/proc/self', PRUDENT_CACHE: undefined }
+    const environment = {
+      ...withPython(clone, { PIP_KNOWS: 'torch==2.13.0+cpu' }),
+      HOME: '/proc/self',
+      PRUDENT_CACHE: undefined,
+    }
     const { status, stderr } = await clone.run([], environment)
     expect(`${status} ${stderr}`).toMatch(/^0/)
     expect(existsSync(join(clone.root, '.cache', 'libtorch-2.13.0-cpu', 'torch'))).toBe(true)
@@ -157,7 +175,11 @@ describe('where it may write', () => {
     spawnSync('chown', ['-R', 'nobody', clone.folder])
     chmodSync(clone.folder, 0o755)
     const script = join(clone.root, 'scripts', 'setup.mjs')
-    const { status, stderr } = spawnSync('runuser', [...asNobody, script], { env: clone.environment(), cwd: clone.root, encoding: 'utf8' })
+    const { status, stderr } = spawnSync('runuser', [...asNobody, script], {
+      env: clone.environment(),
+      cwd: clone.root,
+      encoding: 'utf8',
+    })
     expect(`${status} ${stderr}`).toMatch(/^0/)
   })
 })

@@ -1,10 +1,13 @@
-import { expect, test } from '@jest/globals'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { expect, test } from '@jest/globals'
 import { SmallClone } from './clone.js'
 
 interface LockFile {
-  packages: Record<string, { version?: string; integrity?: string; resolved?: string; dependencies?: object; devDependencies?: object }>
+  packages: Record<
+    string,
+    { version?: string; integrity?: string; resolved?: string; dependencies?: object; devDependencies?: object }
+  >
 }
 
 /** A clone whose only dependency lies in the clone itself, so that npm needs no registry. It stops at the native build. */
@@ -14,7 +17,10 @@ function cloneWithOwnPackage(): SmallClone {
   const manifest = { name: 'small', version: '1.0.0', dependencies: { own: 'file:own' } }
   clone.write('package.json', JSON.stringify(manifest))
   const packages = { '': manifest, 'node_modules/own': { resolved: 'own', link: true }, own: { version: '1.0.0' } }
-  clone.write('package-lock.json', JSON.stringify({ name: 'small', version: '1.0.0', lockfileVersion: 3, requires: true, packages }))
+  clone.write(
+    'package-lock.json',
+    JSON.stringify({ name: 'small', version: '1.0.0', lockfileVersion: 3, requires: true, packages }),
+  )
   return clone
 }
 
@@ -36,7 +42,10 @@ test('a lock file that says otherwise is followed; offline that fails with what 
   const lock = JSON.parse(readFileSync(join(clone.root, 'package-lock.json'), 'utf8')) as LockFile
   const [path, entry] = Object.entries(lock.packages).find(([name]) => name === 'node_modules/zod') ?? []
   expect(path).toBeDefined()
-  clone.write('node_modules/.package-lock.json', JSON.stringify({ packages: { ...lock.packages, 'node_modules/zod': { ...entry, version: '0.0.1' } } }))
+  clone.write(
+    'node_modules/.package-lock.json',
+    JSON.stringify({ packages: { ...lock.packages, 'node_modules/zod': { ...entry, version: '0.0.1' } } }),
+  )
   for (const name of Object.keys(lock.packages)) if (name !== '') clone.write(`${name}/package.json`, '{}')
   const registry = { npm_config_offline: 'true', npm_config_cache: join(clone.folder, 'empty cache') }
   const { status, stderr } = await clone.run([], registry)

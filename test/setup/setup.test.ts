@@ -1,8 +1,8 @@
-import { describe, expect, test } from '@jest/globals'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from '@jest/globals'
 import { which } from '../support/which.js'
 import { finish, SmallClone, seen } from './clone.js'
 
@@ -76,7 +76,7 @@ describe('failures', () => {
     clone.write('ts/index.ts', "export const one: number = 'one'\n")
     const typescript = await clone.run()
     expect(typescript.status).toBe(1)
-    expect(typescript.stderr).toMatch(/E_BUILD: TypeScript found errors[^]*index\.ts\(1,14\)/)
+    expect(typescript.stderr).toMatch(/E_BUILD: TypeScript found errors[\s\S]*index\.ts\(1,14\)/)
   })
 
   test('every missing tool is named with its Debian package', async () => {
@@ -92,7 +92,13 @@ describe('failures', () => {
     ['make', /missing: make or ninja \(Debian package: make/],
   ])('without %s', async (absent, message) => {
     using clone = new SmallClone()
-    const all = { node: process.execPath, npm: which('npm'), 'c++': which('c++'), cmake: which('cmake'), make: which('make') }
+    const all = {
+      node: process.execPath,
+      npm: which('npm'),
+      'c++': which('c++'),
+      cmake: which('cmake'),
+      make: which('make'),
+    }
     const PATH = clone.toolFolder(Object.fromEntries(Object.entries(all).filter(([name]) => name !== absent)))
     const { status, stderr } = await clone.run([], { PATH })
     expect(status).toBe(1)
@@ -101,7 +107,9 @@ describe('failures', () => {
 
   test('make serves where ninja is missing; Python is not needed while libtorch is there', async () => {
     using clone = new SmallClone()
-    const tools = Object.fromEntries(['npm', 'c++', 'cmake', 'make', 'as', 'ld', 'ar', 'ranlib', 'sh'].map((name) => [name, which(name)]))
+    const tools = Object.fromEntries(
+      ['npm', 'c++', 'cmake', 'make', 'as', 'ld', 'ar', 'ranlib', 'sh'].map((name) => [name, which(name)]),
+    )
     const { status, stderr } = await clone.run([], { PATH: clone.toolFolder({ node: process.execPath, ...tools }) })
     expect(stderr).toMatch(/no Python 3 \(Debian package: python3\)/)
     expect(`${status} ${stderr}`).toMatch(/^0/)
@@ -128,28 +136,34 @@ describe('two set-ups at once', () => {
     expect(two.stderr).not.toMatch(/building/)
   })
 
-  test.each(['SIGKILL', 'SIGTERM'] as const)('after %s half-way the next one takes over and finishes', async (signal) => {
-    using clone = new SmallClone()
-    const CXX = slowCompiler(clone)
-    const first = clone.start([], { CXX })
-    await seen(first, /building the addon/)
-    const ended = finish(first)
-    first.kill(signal)
-    const one = await ended
-    expect(signal === 'SIGKILL' ? one.signal : one.status).toBe(signal === 'SIGKILL' ? 'SIGKILL' : 143)
-    expect(existsSync(addon(clone))).toBe(false)
-    const second = await clone.run([], { CXX })
-    expect(second.stderr.includes('stale lock')).toBe(signal === 'SIGKILL')
-    expect(second.status).toBe(0)
-    expect(existsSync(addon(clone))).toBe(true)
-    expect((await clone.run([], { CXX })).stderr).toBe('')
-  })
+  test.each(['SIGKILL', 'SIGTERM'] as const)(
+    'after %s half-way the next one takes over and finishes',
+    async (signal) => {
+      using clone = new SmallClone()
+      const CXX = slowCompiler(clone)
+      const first = clone.start([], { CXX })
+      await seen(first, /building the addon/)
+      const ended = finish(first)
+      first.kill(signal)
+      const one = await ended
+      expect(signal === 'SIGKILL' ? one.signal : one.status).toBe(signal === 'SIGKILL' ? 'SIGKILL' : 143)
+      expect(existsSync(addon(clone))).toBe(false)
+      const second = await clone.run([], { CXX })
+      expect(second.stderr.includes('stale lock')).toBe(signal === 'SIGKILL')
+      expect(second.status).toBe(0)
+      expect(existsSync(addon(clone))).toBe(true)
+      expect((await clone.run([], { CXX })).stderr).toBe('')
+    },
+  )
 
   test('a lock whose process is gone, or whose number another process has now, is stale', async () => {
     using clone = new SmallClone()
     const lock = join(clone.root, 'build', 'setup.lock')
     mkdirSync(join(clone.root, 'build'))
-    for (const owner of [{ pid: 2 ** 22 + 1, start: 'x' }, { pid: process.pid, start: 'another boot/1' }]) {
+    for (const owner of [
+      { pid: 2 ** 22 + 1, start: 'x' },
+      { pid: process.pid, start: 'another boot/1' },
+    ]) {
       writeFileSync(lock, JSON.stringify({ owner, host: hostname() }))
       const { status, stderr } = await clone.run()
       expect(stderr).toMatch(/removing the stale lock/)
