@@ -1,17 +1,158 @@
 #include "kernels/packed_attention/packed_attention.h"
 
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
 #include "kernels/common/check.h"
+#include "kernels/packed_attention/packed_attention_kernel.h"
 
 namespace prudent::kernels {
 
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Tokens may lie apart, as in a slice of a fused projection; heads may not.
+at::Tensor with_dense_heads(const at::Tensor& x) {
+  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
+}
+
+AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens, double scale) {
+  return {.cu_seqlens = cu_seqlens.const_data_ptr<int32_t>(),
+          .rows = cu_seqlens.size(0) - 1,
+          .heads = q.size(1),
+          .kv_heads = k.size(1),
+          .head_dim = q.size(2),
+          .q_stride = q.stride(0),
+          .k_stride = k.stride(0),
+          .v_stride = v.stride(0),
+          .scale = static_cast<float>(scale),
+          .bf16 = q.scalar_type() == at::kBFloat16};
+}
+
+struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& cu_seqlens, double scale) {
+    const at::Tensor out = at::empty(q.sizes(), q.options());
+    const at::Tensor logsumexp = at::empty({q.size(0), q.size(1)}, q.options().dtype(at::kFloat));
+    const AttentionForward args{.shape = shape_of(q, k, v, cu_seqlens, scale),
+                                .q = q.const_data_ptr(),
+                                .k = k.const_data_ptr(),
+                                .v = v.const_data_ptr(),
+                                .out = out.mutable_data_ptr(),
+                                .logsumexp = logsumexp.mutable_data_ptr<float>()};
+    PRUDENT_RUN_CPU_KERNEL(attention_forward, args);
+    context->save_for_backward({q, k, v, cu_seqlens, out, logsumexp});
+    context->saved_data["scale"] = scale;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const at::Tensor grad_out = grads[0].contiguous();
+    const at::Tensor grad_q = at::empty(q.sizes(), q.options()), grad_k = at::empty(k.sizes(), k.options());
+    const at::Tensor grad_v = at::empty(v.sizes(), v.options());
+    const AttentionBackward args{.shape = shape_of(q, k, v, saved[3], context->saved_data["scale"].toDouble()),
+                                 .q = q.const_data_ptr(),
+                                 .k = k.const_data_ptr(),
+                                 .v = v.const_data_ptr(),
+                                 .out = saved[4].const_data_ptr(),
+                                 .grad_out = grad_out.const_data_ptr(),
+                                 .logsumexp = saved[5].const_data_ptr<float>(),
+                                 .grad_q = grad_q.mutable_data_ptr(),
+                                 .grad_k = grad_k.mutable_data_ptr(),
+                                 .grad_v = grad_v.mutable_data_ptr()};
+    PRUDENT_RUN_CPU_KERNEL(attention_backward, args);
+    return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor()};
+  }
+};
+
+void check_head_counts(const at::Tensor& q, const at::Tensor& k, const char* k_name) {
+  PRUDENT_CHECK(k.size(-2) > 0 && q.size(1) % k.size(-2) == 0, "E_SHAPE", k_name,
+                "a number of heads that divides the " + std::to_string(q.size(1)) + " of q", describe(k));
+  PRUDENT_CHECK(q.size(2) > 0, "E_SHAPE", "q", "head_dim of at least 1", describe(q));
+}
+
+void check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t tokens) {
+  check_dtype(cu_seqlens, "cu_seqlens", at::kInt);
+  check_dims(cu_seqlens, "cu_seqlens", 1, "[rows + 1]");
+  check_on_cpu(cu_seqlens, "cu_seqlens");
+  const at::Tensor dense = cu_seqlens.contiguous();
+  const int32_t* cu = dense.const_data_ptr<int32_t>();
+  const int64_t rows = dense.size(0) - 1;
+  PRUDENT_CHECK(rows >= 0 && cu[0] == 0 && cu[rows] == tokens, "E_RANGE", "cu_seqlens", "0 first and " + std::to_string(tokens) + " last",
+                rows < 0 ? "nothing" : std::to_string(cu[0]) + " and " + std::to_string(cu[rows]));
+  for (int64_t r = 0; r < rows; ++r) {
+    PRUDENT_CHECK(cu[r] <= cu[r + 1], "E_RANGE", "cu_seqlens[" + std::to_string(r + 1) + "]", std::to_string(cu[r]) + " or more",
+                  std::to_string(cu[r + 1]));
+  }
+}
+
+}  // namespace
+
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
                             double scale) {
-  return packed_attention_reference(q, k, v, cu_seqlens, scale);
+  check_kernel_dtype(q, "q");
+  check_dims(q, "q", 3, "[tokens, heads, head_dim]");
+  check_same_dtype(k, "k", q);
+  check_dims(k, "k", 3, "[tokens, kv_heads, head_dim]");
+  check_shape(k, "k", {q.size(0), k.size(1), q.size(2)});
+  check_same_dtype(v, "v", q);
+  check_shape(v, "v", {q.size(0), k.size(1), q.size(2)});
+  check_same_device(k, "k", q);
+  check_same_device(v, "v", q);
+  check_head_counts(q, k, "k");
+  check_cu_seqlens(cu_seqlens, q.size(0));
+  if (!q.device().is_cpu()) return packed_attention_reference(q, k, v, cu_seqlens, scale);
+  return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), cu_seqlens.contiguous(), scale);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache, const at::Tensor& lengths,
                             double scale) {
-  return cached_attention_reference(q, k_cache, v_cache, lengths, scale);
+  check_kernel_dtype(q, "q");
+  check_dims(q, "q", 3, "[rows, heads, head_dim]");
+  check_same_dtype(k_cache, "k_cache", q);
+  check_dims(k_cache, "k_cache", 4, "[rows, capacity, kv_heads, head_dim]");
+  check_shape(k_cache, "k_cache", {q.size(0), k_cache.size(1), k_cache.size(2), q.size(2)});
+  check_same_dtype(v_cache, "v_cache", q);
+  check_shape(v_cache, "v_cache", {q.size(0), k_cache.size(1), k_cache.size(2), q.size(2)});
+  check_same_device(k_cache, "k_cache", q);
+  check_same_device(v_cache, "v_cache", q);
+  check_head_counts(q, k_cache, "k_cache");
+  check_dtype(lengths, "lengths", at::kInt);
+  check_shape(lengths, "lengths", {q.size(0)});
+  check_on_cpu(lengths, "lengths");
+  check_range(lengths, "lengths", 1, k_cache.size(1));
+  if (!q.device().is_cpu()) return cached_attention_reference(q, k_cache, v_cache, lengths, scale);
+
+  const at::Tensor dense = with_dense_heads(q.detach()), valid = lengths.contiguous();
+  // A slice of a larger cache (fewer rows or positions) keeps its strides; both caches are laid out alike.
+  const bool strided = k_cache.strides() == v_cache.strides() && k_cache.stride(3) == 1 && k_cache.stride(2) == k_cache.size(3);
+  const at::Tensor k = strided ? k_cache : k_cache.contiguous(), v = strided ? v_cache : v_cache.contiguous();
+  const at::Tensor out = at::empty(q.sizes(), dense.options());
+  if (q.size(0) == 0) return out;
+  const int32_t* length = valid.const_data_ptr<int32_t>();
+  const CachedAttention args{.q = dense.const_data_ptr(),
+                             .k_cache = k.const_data_ptr(),
+                             .v_cache = v.const_data_ptr(),
+                             .lengths = length,
+                             .out = out.mutable_data_ptr(),
+                             .rows = q.size(0),
+                             .heads = q.size(1),
+                             .kv_heads = k.size(2),
+                             .head_dim = q.size(2),
+                             .max_length = *std::max_element(length, length + q.size(0)),
+                             .q_stride = dense.stride(0),
+                             .cache_row_stride = k.stride(0),
+                             .cache_token_stride = k.stride(1),
+                             .scale = static_cast<float>(scale),
+                             .bf16 = q.scalar_type() == at::kBFloat16};
+  PRUDENT_RUN_CPU_KERNEL(attention_cached, args);
+  return out;
 }
 
 }  // namespace prudent::kernels

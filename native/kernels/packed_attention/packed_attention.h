@@ -1,5 +1,6 @@
 // Causal attention over packed sequences of different lengths: no padding, no [rows, time, time] mask.
 //   out[t, h] = sum_s softmax_s(scale * q[t, h] . k[s, g]) v[s, g]  over s <= t of t's own row, g = h / (heads / kv_heads)
+// On other devices than the CPU: the reference's ATen operations.
 #pragma once
 
 #include <ATen/core/Tensor.h>

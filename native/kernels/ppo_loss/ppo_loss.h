@@ -4,6 +4,8 @@
 //   value_loss  = 0.5 * masked_mean(max((V - R)^2, (clip(V, V_old - cv, V_old + cv) - R)^2))
 //   loss = policy_loss + vf_coef * value_loss
 // When masked_mean(ratio) > ratio_threshold the losses and gradients are multiplied by 0, as TRL does.
+// Gradients at the edges are torch.clamp's (inclusive); TRL clips values with min/max of tensors, which at a value exactly on an
+// edge shares the gradient between the branches.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,7 +28,7 @@ struct PpoLossStats {
   double value_clip_fraction = 0;
   double ratio_mean = 0;
   double advantages_mean = 0;
-  double returns_mean = 0, returns_var = 0;  // population variance
+  double returns_mean = 0, returns_var = 0;  // unbiased (ddof 1, as TRL); 0 for one token
   double value_mean = 0, value_error = 0;    // mean((V - R)^2)
   double value_mean_old = 0, value_var_old = 0;
   bool skipped = false;        // ratio threshold exceeded

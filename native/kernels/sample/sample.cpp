@@ -1,11 +1,74 @@
 #include "kernels/sample/sample.h"
 
+#include <ATen/ops/empty.h>
+
+#include "core/philox.h"
 #include "kernels/common/check.h"
+#include "kernels/sample/sample_kernel.h"
 
 namespace prudent::kernels {
 
+namespace {
+
+void check_options(const SampleOptions& options) {
+  if (options.greedy) return;
+  PRUDENT_CHECK(options.temperature > 0.0, "E_RANGE", "temperature", "a number above 0", std::to_string(options.temperature));
+  PRUDENT_CHECK(options.top_k >= 0, "E_RANGE", "top_k", "0 (off) or more", std::to_string(options.top_k));
+  PRUDENT_CHECK(options.top_p > 0.0 && options.top_p <= 1.0, "E_RANGE", "top_p", "a number in (0, 1]",
+                std::to_string(options.top_p));
+}
+
+at::Tensor uniform_of(const at::Tensor& row_keys, const at::Tensor& positions, uint64_t seed) {
+  const at::Tensor uniform = at::empty({row_keys.size(0)}, row_keys.options().dtype(at::kFloat));
+  const at::Tensor keys = row_keys.contiguous(), steps = positions.contiguous();
+  float* out = uniform.mutable_data_ptr<float>();
+  for (int64_t r = 0; r < keys.size(0); ++r) {
+    const Philox4 bits = philox4x32(seed, static_cast<uint64_t>(keys.const_data_ptr<int64_t>()[r]),
+                                    static_cast<uint64_t>(steps.const_data_ptr<int64_t>()[r]));
+    out[r] = uniform_open(bits.v[0]);
+  }
+  return uniform;
+}
+
+}  // namespace
+
 at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options) {
-  return sample_reference(logits, row_keys, positions, options);
+  check_kernel_dtype(logits, "logits");
+  check_dims(logits, "logits", 2, "[rows, vocab]");
+  PRUDENT_CHECK(logits.size(1) > 0, "E_SHAPE", "logits", "a vocabulary of at least one token", describe(logits));
+  for (const auto& [tensor, name] : {std::pair(&row_keys, "row_keys"), std::pair(&positions, "positions")}) {
+    check_dtype(*tensor, name, at::kLong);
+    check_shape(*tensor, name, {logits.size(0)});
+    check_on_cpu(*tensor, name);
+  }
+  check_options(options);
+  if (!logits.device().is_cpu()) return sample_reference(logits, row_keys, positions, options);
+
+  const at::Tensor dense = logits.contiguous();
+  const at::Tensor ids = at::empty({logits.size(0)}, row_keys.options());
+  if (logits.size(0) == 0) return ids;
+  const bool draws = !options.greedy, sorts = draws && (options.top_p < 1.0 || options.top_k > 0);
+  const at::Tensor uniform = draws ? uniform_of(row_keys, positions, options.seed) : at::Tensor();
+  const at::Tensor weights = draws ? at::empty(dense.sizes(), dense.options().dtype(at::kFloat)) : at::Tensor();
+  const at::Tensor order = sorts ? at::empty(dense.sizes(), dense.options().dtype(at::kInt)) : at::Tensor();
+  const SampleArgs args{.logits = dense.const_data_ptr(),
+                        .uniform = draws ? uniform.const_data_ptr<float>() : nullptr,
+                        .weights = draws ? weights.mutable_data_ptr<float>() : nullptr,
+                        .order = sorts ? order.mutable_data_ptr<int32_t>() : nullptr,
+                        .ids = ids.mutable_data_ptr<int64_t>(),
+                        .rows = dense.size(0),
+                        .vocab = dense.size(1),
+                        .top_k = options.top_k,
+                        .inverse_temperature = static_cast<float>(1.0 / options.temperature),
+                        .top_p = options.top_p,
+                        .greedy = options.greedy,
+                        .bf16 = dense.scalar_type() == at::kBFloat16};
+  PRUDENT_RUN_CPU_KERNEL(sample_run, args);
+  for (int64_t r = 0; r < args.rows; ++r) {
+    PRUDENT_CHECK(args.ids[r] >= 0, "E_NON_FINITE", "logits[" + std::to_string(r) + "]", "finite numbers or -infinity, at least one finite",
+                  "NaN, +infinity or nothing finite");
+  }
+  return ids;
 }
 
 }  // namespace prudent::kernels

@@ -1,4 +1,7 @@
 // Draw the next token of each row from its logits. Order as in transformers: temperature, top-k, top-p, softmax, draw.
+// top-k keeps ties of the k-th logit; top-p keeps the smallest set of best tokens that holds top_p of the probability, at least
+// one, lower ids first among equal logits. On other devices than the CPU: the reference's ATen operations.
+// No gradient: a draw is not differentiable.
 // The random number of a draw is philox(seed, row_key, position): it depends on no other row.
 #pragma once
 
@@ -17,7 +20,7 @@ struct SampleOptions {
 };
 
 // logits [rows, vocab] fp32 | bf16, row_keys [rows] int64 and positions [rows] int64 on the CPU -> ids [rows] int64.
-// Greedy takes the lowest id among equal maxima.
+// A row with NaN, +infinity or nothing finite is E_NON_FINITE. Greedy takes the lowest id among equal maxima.
 at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options);
 at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
                             const SampleOptions& options);

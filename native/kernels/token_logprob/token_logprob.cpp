@@ -1,16 +1,212 @@
 #include "kernels/token_logprob/token_logprob.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
 #include "kernels/common/check.h"
+#include "kernels/token_logprob/token_logprob_kernel.h"
 
 namespace prudent::kernels {
 
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Items of one chunk of logits (64 MiB in fp32). The vocabulary is cut, not the tokens: then a chunk's part of the weight gradient
+// is complete, and only the small gradient of the hidden states adds up over chunks.
+constexpr int64_t kChunkItems = int64_t{1} << 24;
+// Up to this many logits in all (8 MiB in fp32) they are kept for backward instead of being computed again.
+constexpr int64_t kKeptItems = int64_t{1} << 21;
+
+struct Head {
+  at::Tensor weight, bias;  // bias undefined: none
+  double temperature;
+
+  [[nodiscard]] int64_t vocab() const { return weight.size(0); }
+  [[nodiscard]] int64_t chunk_columns(int64_t tokens) const {
+    const int64_t columns = std::max<int64_t>(512, kChunkItems / std::max<int64_t>(tokens, 1) / 64 * 64);
+    return std::min(columns, vocab());
+  }
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, int64_t first, int64_t columns) const {
+    return at::mm(hidden, weight.narrow(0, first, columns).t());
+  }
+  [[nodiscard]] LogitsChunk describe_chunk(const at::Tensor& logits, int64_t first) const {
+    return {.logits = logits.mutable_data_ptr(),
+            .tokens = logits.size(0),
+            .columns = logits.size(1),
+            .first = first,
+            .bias = bias.defined() ? static_cast<const char*>(bias.const_data_ptr()) + first * bias.element_size() : nullptr,
+            .inverse_temperature = static_cast<float>(1.0 / temperature),
+            .bf16 = logits.scalar_type() == at::kBFloat16};
+  }
+};
+
+std::vector<SoftmaxState> fresh_states(int64_t tokens) {
+  return std::vector<SoftmaxState>(static_cast<size_t>(tokens), {-std::numeric_limits<float>::infinity(), 0.0f, 0.0f, 0.0f});
+}
+
+struct Forward {
+  TokenLogprob out;
+  at::Tensor logsumexps;  // [tokens]
+  at::Tensor logits;      // [tokens, vocab] when it is small enough to keep
+};
+
+Forward run_forward(const at::Tensor& hidden, const Head& head, const at::Tensor& targets, bool want_entropy) {
+  const int64_t tokens = hidden.size(0), step = head.chunk_columns(tokens);
+  std::vector<SoftmaxState> states = fresh_states(tokens);
+  Forward result;
+  for (int64_t first = 0; first < head.vocab(); first += step) {
+    const at::Tensor logits = head.logits(hidden, first, std::min(step, head.vocab() - first));
+    const LogprobAccumulate args{head.describe_chunk(logits, first), targets.const_data_ptr<int64_t>(), states.data(), want_entropy};
+    PRUDENT_RUN_CPU_KERNEL(logprob_accumulate, args);
+    if (step == head.vocab() && logits.numel() <= kKeptItems) result.logits = logits;
+  }
+  const auto fp32 = hidden.options().dtype(at::kFloat);
+  result.out.logprobs = at::empty({tokens}, fp32);
+  result.logsumexps = at::empty({tokens}, fp32);
+  if (want_entropy) result.out.entropy = at::empty({tokens}, fp32);
+  float* logprobs = result.out.logprobs.mutable_data_ptr<float>();
+  float* logsumexps = result.logsumexps.mutable_data_ptr<float>();
+  float* entropy = want_entropy ? result.out.entropy.mutable_data_ptr<float>() : nullptr;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const SoftmaxState& state = states[static_cast<size_t>(t)];
+    const float log_sum = std::log(state.sum);
+    logsumexps[t] = state.max + log_sum;
+    logprobs[t] = (state.target - state.max) - log_sum;
+    if (want_entropy) entropy[t] = log_sum - state.weighted / state.sum;
+  }
+  return result;
+}
+
+struct Wanted {
+  bool hidden, weight, bias;
+};
+
+// Gradients of hidden, weight and bias.
+variable_list run_backward(const at::Tensor& hidden, const Head& head, const at::Tensor& targets, const at::Tensor& logsumexps,
+                           const at::Tensor& kept, const at::Tensor& grad, Wanted wanted) {
+  const int64_t tokens = hidden.size(0), step = kept.defined() ? head.vocab() : head.chunk_columns(tokens);
+  at::Tensor grad_hidden, grad_weight, grad_bias;
+  if (wanted.weight) grad_weight = at::empty(head.weight.sizes(), head.weight.options());
+  if (wanted.bias) grad_bias = at::empty(head.bias.sizes(), head.bias.options());
+  for (int64_t first = 0; first < head.vocab(); first += step) {
+    const int64_t columns = std::min(step, head.vocab() - first);
+    // Kept logits are copied: backward may run again over a retained graph.
+    const at::Tensor slopes = kept.defined() ? kept.clone() : head.logits(hidden, first, columns);
+    const LogprobGradient args{head.describe_chunk(slopes, first), targets.const_data_ptr<int64_t>(),
+                               logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
+    PRUDENT_RUN_CPU_KERNEL(logprob_gradient, args);
+    if (wanted.hidden) {
+      const at::Tensor part = at::mm(slopes, head.weight.narrow(0, first, columns));
+      if (columns == head.vocab()) {
+        grad_hidden = part;
+      } else if (!grad_hidden.defined()) {
+        grad_hidden = part.to(at::kFloat);
+      } else {
+        grad_hidden.add_(part);
+      }
+    }
+    if (wanted.weight) {
+      at::Tensor rows = grad_weight.narrow(0, first, columns);
+      at::mm_out(rows, slopes.t(), hidden);
+    }
+    if (wanted.bias) grad_bias.narrow(0, first, columns).copy_(slopes.sum(0, false, at::kFloat));
+  }
+  if (wanted.hidden) grad_hidden = grad_hidden.to(hidden.scalar_type());
+  return {grad_hidden, grad_weight, grad_bias};
+}
+
+struct TokenLogprobNode : torch::autograd::Function<TokenLogprobNode> {
+  // An argument that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& optional_bias, const at::Tensor& targets, double temperature,
+                            at::Tensor* entropy) {
+    const at::Tensor bias = optional_bias.value_or(at::Tensor());
+    const Forward result = run_forward(hidden, Head{weight, bias, temperature}, targets, entropy != nullptr);
+    context->save_for_backward({hidden, weight, bias, targets, result.logsumexps, result.logits});
+    context->saved_data["temperature"] = temperature;
+    if (entropy != nullptr) *entropy = result.out.entropy;
+    return result.out.logprobs;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const Head head{saved[1], saved[2], context->saved_data["temperature"].toDouble()};
+    const Wanted wanted{context->needs_input_grad(0), context->needs_input_grad(1),
+                        head.bias.defined() && context->needs_input_grad(2)};
+    const variable_list out = run_backward(saved[0], head, saved[3], saved[4], saved[5], grads[0].contiguous(), wanted);
+    return {out[0], out[1], out[2], at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+void check_pair(const at::Tensor& hidden, const char* hidden_name, const at::Tensor& weight, const char* weight_name) {
+  check_kernel_dtype(hidden, hidden_name);
+  check_dims(hidden, hidden_name, 2, "[tokens, hidden]");
+  check_same_dtype(weight, weight_name, hidden);
+  check_dims(weight, weight_name, 2, "[vocab, hidden]");
+  check_shape(weight, weight_name, {weight.size(0), hidden.size(1)});
+  PRUDENT_CHECK(weight.numel() > 0, "E_SHAPE", weight_name, "a vocabulary of at least one token", shape_text(weight.sizes()));
+  check_same_device(weight, weight_name, hidden);
+}
+
+}  // namespace
+
 TokenLogprob token_logprob(const at::Tensor& hidden, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                            const at::Tensor& targets, bool want_entropy, double temperature) {
-  return token_logprob_reference(hidden, weight, bias, targets, want_entropy, temperature);
+  check_pair(hidden, "hidden", weight, "weight");
+  if (bias) {
+    check_same_dtype(*bias, "bias", hidden);
+    check_shape(*bias, "bias", {weight.size(0)});
+    check_same_device(*bias, "bias", hidden);
+  }
+  check_dtype(targets, "targets", at::kLong);
+  check_shape(targets, "targets", {hidden.size(0)});
+  check_same_device(targets, "targets", hidden);
+  check_range(targets, "targets", 0, weight.size(0) - 1);
+  PRUDENT_CHECK(temperature > 0.0, "E_RANGE", "temperature", "a number above 0", std::to_string(temperature));
+  if (!hidden.device().is_cpu()) return token_logprob_reference(hidden, weight, bias, targets, want_entropy, temperature);
+
+  TokenLogprob out;
+  out.logprobs = TokenLogprobNode::apply(hidden.contiguous(), weight.contiguous(),
+                                         bias ? std::make_optional(bias->contiguous()) : std::nullopt, targets.contiguous(), temperature, want_entropy ? &out.entropy : nullptr);
+  return out;
 }
 
 at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden, const at::Tensor& ref_weight) {
-  return token_kl_reference(hidden, weight, ref_hidden, ref_weight);
+  check_pair(hidden, "hidden", weight, "weight");
+  check_pair(ref_hidden, "ref_hidden", ref_weight, "ref_weight");
+  check_same_dtype(ref_hidden, "ref_hidden", hidden);
+  check_same_device(ref_hidden, "ref_hidden", hidden);
+  check_shape(ref_hidden, "ref_hidden", {hidden.size(0), ref_hidden.size(1)});
+  check_shape(ref_weight, "ref_weight", {weight.size(0), ref_weight.size(1)});
+  if (!hidden.device().is_cpu()) return token_kl_reference(hidden, weight, ref_hidden, ref_weight);
+
+  const Head head{weight.detach(), at::Tensor(), 1.0}, ref_head{ref_weight.detach(), at::Tensor(), 1.0};
+  const at::Tensor p_hidden = hidden.detach(), q_hidden = ref_hidden.detach();
+  const int64_t tokens = hidden.size(0), step = head.chunk_columns(tokens);
+  std::vector<SoftmaxState> p = fresh_states(tokens), q = fresh_states(tokens);
+  for (int64_t first = 0; first < head.vocab(); first += step) {
+    const int64_t columns = std::min(step, head.vocab() - first);
+    const at::Tensor p_logits = head.logits(p_hidden, first, columns), q_logits = ref_head.logits(q_hidden, first, columns);
+    const KlAccumulate args{head.describe_chunk(p_logits, first), ref_head.describe_chunk(q_logits, first), p.data(), q.data()};
+    PRUDENT_RUN_CPU_KERNEL(kl_accumulate, args);
+  }
+  const at::Tensor out = at::empty({tokens}, p_hidden.options().dtype(at::kFloat));
+  float* kl = out.mutable_data_ptr<float>();
+  for (size_t t = 0; t < p.size(); ++t) {
+    const float log_p = p[t].max + std::log(p[t].sum), log_q = q[t].max + std::log(q[t].sum);
+    kl[t] = p[t].weighted / p[t].sum - (log_p - log_q);
+  }
+  return out;
 }
 
 }  // namespace prudent::kernels

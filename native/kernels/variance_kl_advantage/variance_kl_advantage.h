@@ -4,6 +4,7 @@
 //   rewards[i, t] = -kl_weights[i] * kl[i, t] + (t == len_i - 1 ? scores[i] : 0)
 //   delta_t = rewards_t + gamma * V_{t+1} - V_t (terminal V = 0), A_t = delta_t + gamma * lambda * A_{t+1}
 //   returns = A + V (before whitening); whitening over all valid tokens: (A - mean) * rsqrt(unbiased var + 1e-8)
+// (the variance of a single token counts as 0).
 // With `whiten_rewards` the rewards are whitened without shifting their mean before GAE.
 #pragma once
 
@@ -32,7 +33,8 @@ struct VarianceKlAdvantage {
 
 // logprobs, ref_logprobs, values [batch, time] fp32; scores, kl_weights [batch] fp32; response_lengths [batch] int32 with
 // 1 <= length <= time, valid positions from 0; kl_per_token [batch, time] fp32, needed for Full and ignored otherwise.
-// What stands outside the valid positions is never read. No autograd: these are constants of the PPO loss.
+// What stands outside the valid positions is never read. 
+// No gradient: advantages and returns are constants of the PPO loss.
 VarianceKlAdvantage variance_kl_advantage(const at::Tensor& logprobs, const at::Tensor& ref_logprobs, const at::Tensor& values,
                                           const at::Tensor& scores, const at::Tensor& kl_weights,
                                           const at::Tensor& response_lengths, const std::optional<at::Tensor>& kl_per_token,

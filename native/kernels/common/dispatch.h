@@ -1,0 +1,43 @@
+// Which instruction set the CPU kernels run on: the best that this machine has, capped by PRUDENT_CPU_CAPABILITY
+// (baseline | avx2 | avx512). Chosen once per process.
+#pragma once
+
+namespace prudent::kernels {
+
+enum class Isa { Baseline, Avx2, Avx512 };
+
+Isa isa();
+const char* isa_name();  // "baseline" | "avx2" | "avx512"
+
+}  // namespace prudent::kernels
+
+// Declares a CPU kernel in the namespaces of all instruction sets; <op>_cpu.cpp defines it once in namespace PRUDENT_ISA.
+#define PRUDENT_DECLARE_CPU_KERNEL(name, Args) \
+  namespace baseline {                         \
+  void name(const Args& args);                 \
+  }                                            \
+  namespace avx2 {                             \
+  void name(const Args& args);                 \
+  }                                            \
+  namespace avx512 {                           \
+  void name(const Args& args);                 \
+  }
+
+#if defined(__x86_64__)
+#define PRUDENT_RUN_CPU_KERNEL(name, args)        \
+  do {                                            \
+    switch (::prudent::kernels::isa()) {          \
+      case ::prudent::kernels::Isa::Avx512:       \
+        ::prudent::kernels::avx512::name(args);   \
+        break;                                    \
+      case ::prudent::kernels::Isa::Avx2:         \
+        ::prudent::kernels::avx2::name(args);     \
+        break;                                    \
+      case ::prudent::kernels::Isa::Baseline:     \
+        ::prudent::kernels::baseline::name(args); \
+        break;                                    \
+    }                                             \
+  } while (false)
+#else
+#define PRUDENT_RUN_CPU_KERNEL(name, args) ::prudent::kernels::baseline::name(args)
+#endif

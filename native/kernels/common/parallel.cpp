@@ -1,0 +1,11 @@
+#include "kernels/common/parallel.h"
+
+#include <ATen/Parallel.h>
+
+namespace prudent::kernels {
+
+void parallel_ranges(int64_t count, int64_t grain, ParallelBody body, void* context) {
+  at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(context, begin, end); });
+}
+
+}  // namespace prudent::kernels

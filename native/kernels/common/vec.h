@@ -1,0 +1,186 @@
+// Vectors of the instruction set that the including <op>_cpu.cpp is compiled for, over the compiler's vector extension.
+// Everything lives in namespace PRUDENT_ISA and is always inlined; see host_device.h for why.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#ifndef PRUDENT_ISA
+#error "vec.h is for <op>_cpu.cpp files only: they are compiled once per instruction set"
+#endif
+#define PRUDENT_VEC static inline __attribute__((always_inline, unused))
+
+namespace prudent::kernels::PRUDENT_ISA {
+
+#if defined(PRUDENT_ISA_avx512)
+constexpr int kWidth = 16;
+#elif defined(PRUDENT_ISA_avx2)
+constexpr int kWidth = 8;
+#else
+constexpr int kWidth = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * kWidth)));
+typedef int32_t VecInt __attribute__((vector_size(4 * kWidth)));
+typedef uint32_t VecBits __attribute__((vector_size(4 * kWidth)));
+typedef uint16_t VecHalf __attribute__((vector_size(2 * kWidth)));
+
+struct Bf16 {
+  uint16_t bits;
+};
+
+PRUDENT_VEC int64_t round_up(int64_t n) { return (n + kWidth - 1) / kWidth * kWidth; }
+PRUDENT_VEC void fill_zero(float* p, int64_t n) { __builtin_memset(p, 0, static_cast<std::size_t>(n) * sizeof(float)); }
+PRUDENT_VEC int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+PRUDENT_VEC Vec broadcast(float x) { return x - Vec{}; }
+
+PRUDENT_VEC float to_float(float x) { return x; }
+PRUDENT_VEC float to_float(Bf16 x) { return __builtin_bit_cast(float, static_cast<uint32_t>(x.bits) << 16); }
+PRUDENT_VEC void set(float& to, float x) { to = x; }
+// Round to nearest, ties to even; NaN stays NaN.
+PRUDENT_VEC void set(Bf16& to, float x) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, x);
+  to.bits = x != x ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+PRUDENT_VEC Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PRUDENT_VEC Vec load(const Bf16* p) {
+  VecHalf half;
+  __builtin_memcpy(&half, p, sizeof half);
+  return __builtin_bit_cast(Vec, __builtin_convertvector(half, VecBits) << 16);
+}
+PRUDENT_VEC void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+PRUDENT_VEC void store(Bf16* p, Vec v) {
+  const VecBits bits = __builtin_bit_cast(VecBits, v);
+  const VecBits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const VecHalf half = __builtin_convertvector(v != v ? VecBits{} + 0x7fc0u : rounded, VecHalf);
+  __builtin_memcpy(p, &half, sizeof half);
+}
+
+// To T's precision and back.
+template <typename T>
+PRUDENT_VEC Vec round_to(Vec v) {
+  if constexpr (sizeof(T) == sizeof(float)) return v;
+  T buffer[kWidth];
+  store(buffer, v);
+  return load(buffer);
+}
+
+// The first n < kWidth items; the rest reads as 0.
+template <typename T>
+PRUDENT_VEC Vec load_some(const T* p, int64_t n) {
+  float buffer[kWidth] = {};
+  for (int64_t i = 0; i < n; ++i) buffer[i] = to_float(p[i]);
+  return load(buffer);
+}
+template <typename T>
+PRUDENT_VEC void store_some(T* p, Vec v, int64_t n) {
+  float buffer[kWidth];
+  store(buffer, v);
+  for (int64_t i = 0; i < n; ++i) set(p[i], buffer[i]);
+}
+
+// Calls step(i, n) on [0, count) by whole vectors (n == kWidth) and once on the rest; pair with load_at / store_at.
+template <typename T>
+PRUDENT_VEC Vec load_at(const T* p, int64_t n) {
+  return n == kWidth ? load(p) : load_some(p, n);
+}
+template <typename T>
+PRUDENT_VEC void store_at(T* p, Vec v, int64_t n) {
+  if (n == kWidth) {
+    store(p, v);
+  } else {
+    store_some(p, v, n);
+  }
+}
+template <typename Step>
+PRUDENT_VEC void each_vector(int64_t count, Step&& step) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) step(i, static_cast<int64_t>(kWidth));
+  if (i < count) step(i, count - i);
+}
+
+PRUDENT_VEC Vec max_of(Vec a, Vec b) { return a > b ? a : b; }
+
+// Lanes are added pairwise, always in the same order.
+PRUDENT_VEC float sum_lanes(Vec v) {
+  float lanes[kWidth];
+  store(lanes, v);
+  for (int step = kWidth / 2; step > 0; step /= 2) {
+    for (int i = 0; i < step; ++i) lanes[i] += lanes[i + step];
+  }
+  return lanes[0];
+}
+PRUDENT_VEC float max_lanes(Vec v) {
+  float lanes[kWidth];
+  store(lanes, v);
+  float best = lanes[0];
+  for (int i = 1; i < kWidth; ++i) best = lanes[i] > best ? lanes[i] : best;
+  return best;
+}
+// sum_i a[i] * b[i] in fp32; the order of the additions depends on the count alone.
+template <typename A, typename B>
+PRUDENT_VEC float dot(const A* a, const B* b, int64_t count) {
+  Vec sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+  int64_t i = 0;
+  for (; i + 4 * kWidth <= count; i += 4 * kWidth) {
+    sum0 += load(a + i) * load(b + i);
+    sum1 += load(a + i + kWidth) * load(b + i + kWidth);
+    sum2 += load(a + i + 2 * kWidth) * load(b + i + 2 * kWidth);
+    sum3 += load(a + i + 3 * kWidth) * load(b + i + 3 * kWidth);
+  }
+  for (; i + kWidth <= count; i += kWidth) sum0 += load(a + i) * load(b + i);
+  if (i < count) sum1 += load_some(a + i, count - i) * load_some(b + i, count - i);
+  return sum_lanes((sum0 + sum1) + (sum2 + sum3));
+}
+// Lane i holds start + i.
+PRUDENT_VEC VecInt iota(int32_t start) {
+  VecInt v;
+  for (int i = 0; i < kWidth; ++i) v[i] = start + i;
+  return v;
+}
+
+// e^x, relative error below 2e-7 (measured over all of [-87, 88]); 0 below -87.3, infinity above 88.7, NaN stays NaN.
+PRUDENT_VEC Vec exp(Vec x) {
+  const Vec bounded = max_of(x < 88.72f ? x : broadcast(88.72f), broadcast(-87.33f));
+  const Vec shifted = bounded * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: the low bits hold round(x / ln 2)
+  const VecInt n = __builtin_bit_cast(VecInt, shifted) - 0x4b400000;
+  const Vec k = shifted - 12582912.0f;
+  const Vec r = (bounded - k * 0.693359375f) - k * -2.12194440e-4f;  // ln 2 in two parts (Cody & Waite)
+  Vec p = broadcast(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  // 2^n in two factors, for n = 128 just below the upper bound.
+  const VecInt half = n >> 1;
+  const Vec scaled = p * __builtin_bit_cast(Vec, (half + 127) << 23) * __builtin_bit_cast(Vec, (n - half + 127) << 23);
+  const Vec low = x < -87.33f ? Vec{} : scaled;
+  const Vec high = x > 88.72f ? broadcast(__builtin_inff()) : low;
+  return x != x ? x : high;
+}
+
+// 1 / (1 + e^-x)
+PRUDENT_VEC Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
+
+// Abramowitz & Stegun 7.1.26, absolute error below 5e-7 in fp32. `exp_minus_square` is e^(-x^2), which callers need anyway.
+PRUDENT_VEC Vec erf(Vec x, Vec exp_minus_square) {
+  const Vec a = x < 0.0f ? -x : x;
+  const Vec t = 1.0f / (1.0f + 0.3275911f * a);
+  Vec p = broadcast(1.061405429f);
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const Vec y = 1.0f - p * t * exp_minus_square;
+  return x < 0.0f ? -y : y;
+}
+
+}  // namespace prudent::kernels::PRUDENT_ISA

@@ -1,0 +1,111 @@
+#include "kernels/token_logprob/token_logprob.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <doctest/doctest.h>
+
+#include "core/error.h"
+#include "kernels/op_check.h"
+#include "support/tolerances.h"
+
+namespace prudent::tests {
+
+namespace {
+
+at::Tensor targets(int64_t tokens, int64_t vocab) {
+  return at::arange(tokens, at::TensorOptions().dtype(at::kLong)).mul(31).add(vocab - 1).remainder(vocab);
+}
+// hidden, weight[, bias]
+Function op(const at::Tensor& ids, double temperature) {
+  return [=](const Tensors& in) {
+    const auto bias = in.size() > 2 ? std::optional(in[2]) : std::nullopt;
+    return Tensors{kernels::token_logprob(in[0], in[1], bias, ids, false, temperature).logprobs};
+  };
+}
+Function reference(const at::Tensor& ids, double temperature) {
+  return [=](const Tensors& in) {
+    const auto bias = in.size() > 2 ? std::optional(in[2]) : std::nullopt;
+    return Tensors{kernels::token_logprob_reference(in[0], in[1], bias, ids, false, temperature).logprobs};
+  };
+}
+
+}  // namespace
+
+TEST_CASE("token_logprob: parity and gradient over odd shapes") {
+  for (const auto& [tokens, hidden, vocab] : {std::tuple(1, 4, 3), {1, 16, 512}, {7, 20, 37}, {70, 64, 515}}) {
+    CAPTURE(tokens);
+    CAPTURE(vocab);
+    const at::Tensor ids = targets(tokens, vocab);
+    const Tensors plain = {normal({tokens, hidden}, 1), normal({vocab, hidden}, 2)};
+    const Tensors biased = {plain[0], plain[1], normal({vocab}, 3)};
+    check_parity(op(ids, 1.0), reference(ids, 1.0), plain, kParityMatmulFp32);
+    check_parity(op(ids, 0.7), reference(ids, 0.7), biased, kParityMatmulFp32);
+    check_parity_bf16(op(ids, 1.0), reference(ids, 1.0), plain);
+    check_parity_bf16(op(ids, 0.7), reference(ids, 0.7), biased);
+  }
+}
+
+TEST_CASE("token_logprob: parity and gradient when the vocabulary is cut into chunks") {
+  // 2^24 items a chunk: 10000 tokens see 1664 columns at once.
+  const int64_t tokens = 10000, vocab = 1800;
+  const at::Tensor ids = targets(tokens, vocab);
+  const Tensors in = {normal({tokens, 3}, 1), normal({vocab, 3}, 2)};
+  check_parity(op(ids, 1.0), reference(ids, 1.0), in, 5 * kParityMatmulFp32);  // sums of 10000 terms
+  const auto ours = kernels::token_logprob(in[0], in[1], std::nullopt, ids, true);
+  const auto truth = kernels::token_logprob_reference(in[0].to(at::kDouble), in[1].to(at::kDouble), std::nullopt, ids, true);
+  CHECK(error_of(ours.entropy, truth.entropy) <= kParityMatmulFp32);
+  const at::Tensor ref_hidden = normal({tokens, 2}, 3), ref_weight = normal({vocab, 2}, 4);
+  CHECK(error_of(kernels::token_kl(in[0], in[1], ref_hidden, ref_weight),
+                 kernels::token_kl_reference(in[0], in[1], ref_hidden, ref_weight)) <= kParityMatmulFp32);
+}
+
+TEST_CASE("token_logprob: gradient of the reference against differences") {
+  check_differences(reference(targets(4, 9), 0.7), {normal({4, 5}, 1), normal({9, 5}, 2), normal({9}, 3)});
+}
+
+TEST_CASE("token_logprob: backward twice over a retained graph") {
+  const at::Tensor ids = targets(3, 9), hidden = normal({3, 5}, 1).requires_grad_(), weight = normal({9, 5}, 2);
+  const at::Tensor loss = kernels::token_logprob(hidden, weight, std::nullopt, ids, false).logprobs.sum();
+  loss.backward({}, true);
+  const at::Tensor once = hidden.grad().clone();
+  loss.backward({}, true);
+  CHECK(error_of(hidden.grad(), once * 2.0) <= kParityFp32);
+}
+
+TEST_CASE("token_logprob: parity of the entropy") {
+  for (const auto& [tokens, vocab] : {std::pair(1, 3), {9, 37}, {20, 512}}) {
+    const at::Tensor hidden = normal({tokens, 8}, 1), weight = normal({vocab, 8}, 2), ids = targets(tokens, vocab);
+    const auto ours = kernels::token_logprob(hidden, weight, std::nullopt, ids, true, 0.8);
+    const auto truth = kernels::token_logprob_reference(hidden, weight, std::nullopt, ids, true, 0.8);
+    CHECK(error_of(ours.entropy, truth.entropy) <= kParityMatmulFp32);
+    CHECK(error_of(kernels::token_logprob(hidden, weight, std::nullopt, ids, true, 0.9).entropy, truth.entropy) > kParityMatmulFp32);
+    CHECK(!kernels::token_logprob(hidden, weight, std::nullopt, ids, false).entropy.defined());
+  }
+}
+
+TEST_CASE("token_logprob: parity of the exact KL, 0 between equals") {
+  for (const auto& [tokens, vocab] : {std::pair(1, 3), {9, 37}, {20, 512}}) {
+    const at::Tensor hidden = normal({tokens, 8}, 1), weight = normal({vocab, 8}, 2);
+    const at::Tensor ref_hidden = normal({tokens, 5}, 3), ref_weight = normal({vocab, 5}, 4);
+    const at::Tensor truth = kernels::token_kl_reference(hidden, weight, ref_hidden, ref_weight);
+    CHECK(error_of(kernels::token_kl(hidden, weight, ref_hidden, ref_weight), truth) <= kParityMatmulFp32);
+    CHECK(error_of(kernels::token_kl(hidden, weight, ref_hidden * 1.1, ref_weight), truth) > kParityMatmulFp32);
+    CHECK(kernels::token_kl(hidden, weight, hidden, weight).abs().max().item<double>() <= kParityFp32);
+    CHECK(truth.min().item<double>() > 0.0);
+  }
+}
+
+TEST_CASE("token_logprob: logits far apart stay exact") {
+  const at::Tensor hidden = normal({4, 8}, 1, 40.0), weight = normal({50, 8}, 2, 4.0), ids = targets(4, 50);
+  const at::Tensor truth =
+      kernels::token_logprob_reference(hidden.to(at::kDouble), weight.to(at::kDouble), std::nullopt, ids, false).logprobs;
+  CHECK(error_of(kernels::token_logprob(hidden, weight, std::nullopt, ids, false).logprobs, truth) <= kParityMatmulFp32);
+}
+
+TEST_CASE("token_logprob: wrong arguments are named") {
+  CHECK_THROWS_WITH_AS(kernels::token_logprob(normal({2, 4}, 1), normal({5, 4}, 2), std::nullopt, targets(2, 5) + 4, false),
+                       "targets[0]: expected a number from 0 to 4, received 8", Error);
+  CHECK_THROWS_AS(kernels::token_logprob(normal({2, 4}, 1), normal({5, 3}, 2), std::nullopt, targets(2, 5), false), Error);
+}
+
+}  // namespace prudent::tests
