@@ -94,10 +94,14 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
   for (const auto& [first, last] : micro_batches(costs, batch_tokens, "batchTokens")) {
     job.poll();
     const std::vector<int64_t> batch_keys(keys.begin() + first, keys.begin() + last);
-    const models::Generated part = models::generate(model, pack_rows(model, prompts, first, last), batch_keys, options, job);
+    // Rows are counted over all micro-batches; generate() reports after every token, which is also where a cancel is seen.
+    const Job part_job(nullptr, [&job, start = first, total = prompts.rows()](int64_t done, int64_t) {
+      job.poll();
+      job.report(start + done, total);
+    });
+    const models::Generated part = models::generate(model, pack_rows(model, prompts, first, last), batch_keys, options, part_job);
     result.ids.insert(result.ids.end(), part.ids.begin(), part.ids.end());
     result.lengths.insert(result.lengths.end(), part.lengths.begin(), part.lengths.end());
-    job.report(last, prompts.rows());
   }
   return result;
 }

@@ -28,7 +28,7 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
   }
   PRUDENT_CHECK(result.tokens > 0, "E_SHAPE", "rows", "a row of at least two tokens", "rows of one token only");
 
-  const StepScope scope(optimizer_);
+  const StepScope scope(optimizer_, *model_);
   const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
   const auto micro = micro_batches(costs, batch_tokens_, "batchTokens");
   for (size_t i = 0; i < micro.size(); ++i) {

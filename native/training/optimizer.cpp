@@ -44,6 +44,12 @@ Optimizer::Optimizer(models::NamedTensors parameters, const OptimizerOptions& op
   }
 }
 
+void Optimizer::check_parameters(const models::NamedTensors& parameters) const {
+  bool same = parameters.size() == slots_.size();
+  for (size_t i = 0; same && i < slots_.size(); ++i) same = parameters[i].second.is_same(slots_[i].parameter);
+  PRUDENT_CHECK(same, "E_STATE", "model", "the parameters that the trainer was made with", "heads set or added since");
+}
+
 void Optimizer::drop_gradients() {
   for (Slot& slot : slots_) {
     slot.parameter.mutable_grad().reset();

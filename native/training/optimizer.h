@@ -31,6 +31,10 @@ class Optimizer {
   // E_RANGE for an option outside its range. The tensors are the parameters themselves, updated in place.
   Optimizer(models::NamedTensors parameters, const OptimizerOptions& options);
 
+  // E_STATE unless `parameters` are still the tensors that the optimiser was made with: heads set or added since would not be
+  // trained.
+  void check_parameters(const models::NamedTensors& parameters) const;
+
   // Forget all gradients, also those of an abandoned step.
   void drop_gradients();
   // Call after the backward of each micro-batch when there is more than one: moves bf16 gradients into fp32 accumulators, so

@@ -135,7 +135,7 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
 
   int64_t tokens = 0;
   for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
-  const StepScope scope(optimizer_);
+  const StepScope scope(optimizer_, *policy_);
   UpdateStatistics statistics;
   for (const PpoMicroBatch& batch : micro) {
     job.poll();

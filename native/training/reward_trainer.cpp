@@ -48,7 +48,7 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
   std::vector<int32_t> costs(pairs);
   std::transform(chosen.lengths.begin(), chosen.lengths.end(), rejected.lengths.begin(), costs.begin(), std::plus<>());
 
-  const StepScope scope(optimizer_);
+  const StepScope scope(optimizer_, *model_);
   const std::vector<int64_t> chosen_offsets = chosen.offsets(), rejected_offsets = rejected.offsets();
   const at::Tensor weight = model_->score_weight();
   RewardStep result;

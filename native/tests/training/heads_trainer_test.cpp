@@ -79,7 +79,7 @@ TEST_CASE("heads: ten anchored, clipped steps of ten heads as PyTorch trains the
     CAPTURE(index);
     const Case test(record(index));
     const Errors errors = replay(test, test.options);
-    MESSAGE("loss ", errors.loss, " norm ", errors.norm, " weights ", errors.weights);
+    INFO("loss ", errors.loss, " norm ", errors.norm, " weights ", errors.weights);
     CHECK(errors.loss < kTenStepsTolerance);
     CHECK(errors.accuracy < kStepTolerance);
     CHECK(errors.norm < kTenStepsTolerance);

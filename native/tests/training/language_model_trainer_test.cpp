@@ -62,7 +62,7 @@ TEST_CASE("language model: ten clipped AdamW steps as PyTorch") {
   for (const std::string name : {"gpt2", "gemma", "llama"}) {
     CAPTURE(name);
     const Errors errors = replay(name);
-    MESSAGE(name, " first loss ", errors.first_loss, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
+    INFO(name, " first loss ", errors.first_loss, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
             " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
     CHECK(errors.first_loss < kStepTolerance);
     CHECK(errors.gradients.value < kStepTolerance);

@@ -133,7 +133,7 @@ TEST_CASE("ppo: a whole step with mini-batches as classic TRL") {
       CAPTURE(index);
       CAPTURE(micro_batch_tokens);
       CAPTURE(errors.stat);
-      MESSAGE(test.name, " stats ", errors.stats, " (", errors.stat, ") parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
+      INFO(test.name, " stats ", errors.stats, " (", errors.stat, ") parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
       CHECK(errors.stats < kTenStepsTolerance);
       CHECK(errors.parameters.value < kTenStepsTolerance);
     }
@@ -309,6 +309,44 @@ TEST_CASE("ppo: wrong arguments are named") {
   const TokenRows rows{{1, 2, 3}, {3}};
   CHECK(error_code([&] { training::exact_kl(*test.policy, *test.reference, rows, {3}, 10, Job()); }) == "E_RANGE");
   CHECK(error_code([&] { training::exact_kl(*test.policy, *test.reference, rows, {}, 10, Job()); }) == "E_SHAPE");
+}
+
+TEST_CASE("ppo: a bfloat16 policy takes the step of the float32 one, up to bfloat16's rounding") {
+  const Case test(1);
+  const auto run = [&](at::ScalarType dtype) {
+    const auto policy = hashed_model("gpt2", 3, 0, true, dtype), reference = hashed_model("gpt2", 4, 0, false, dtype);
+    PpoTrainerOptions options = test.options;
+    options.micro_batch_tokens = 13;
+    PpoTrainer trainer(policy, reference, options);
+    RolloutOptions rollout;
+    rollout.exact_kl = true;
+    const PpoStats stats =
+        trainer.step(*training::evaluate_responses(*policy, *reference, test.queries, test.responses, rollout, Job()), test.input, Job());
+    return std::map<std::string, double>(stats.begin(), stats.end());
+  };
+  const auto exact = run(at::kFloat), rounded = run(at::kBFloat16);
+  for (const char* name : {"objective/kl", "ppo/returns/mean", "ppo/policy/entropy", "ppo/loss/value", "ppo/grad_norm"}) {
+    CAPTURE(name);
+    CHECK(std::abs(rounded.at(name) - exact.at(name)) < 0.05 * std::max(1.0, std::abs(exact.at(name))));
+  }
+}
+
+TEST_CASE("ppo: progress of a rollout counts rows over all micro-batches, and a cancel stops it between tokens") {
+  const Case test(0);
+  PpoTrainer trainer(test.policy, test.reference, test.options);
+  RolloutOptions options;
+  options.generate.max_new_tokens = 6;
+  options.batch_tokens = 20;
+  std::vector<int64_t> seen;
+  const auto token = std::make_shared<CancelToken>();
+  trainer.rollout(test.queries, options, Job(token, [&](int64_t done, int64_t total) {
+                    CHECK(total == 8);
+                    seen.push_back(done);
+                  }));
+  CHECK(std::is_sorted(seen.begin(), seen.end()));
+  CHECK(seen.back() == 8);
+  const Job cancelling(token, [&](int64_t, int64_t) { token->cancel(); });
+  CHECK(error_code([&] { trainer.rollout(test.queries, options, cancelling); }) == "E_CANCELLED");
 }
 
 TEST_CASE("permutations: every row once, the same everywhere, another in each epoch") {

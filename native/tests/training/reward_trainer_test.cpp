@@ -66,7 +66,7 @@ TEST_CASE("reward: ten Bradley-Terry steps of the whole model as PyTorch") {
       CAPTURE(name);
       CAPTURE(batch_tokens);
       const Errors errors = replay(name, false, batch_tokens);
-      MESSAGE(name, " first ", errors.first, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
+      INFO(name, " first ", errors.first, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
               " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
       CHECK(errors.first < kStepTolerance);
       CHECK(errors.gradients.value < kStepTolerance);
@@ -134,4 +134,6 @@ TEST_CASE("reward: wrong arguments are named") {
   CHECK(error_code([&] { trainer.step({{1, 2}, {1, 1}}, {{1}, {1}}, 1e-3, Job()); }) == "E_SHAPE");
   CHECK(error_code([&] { trainer.step({{1}, {1}}, {{99}, {1}}, 1e-3, Job()); }) == "E_RANGE");
   CHECK(error_code([&] { RewardTrainer(hashed_model("gpt2", 1), {}, 100); }) == "E_NO_HEAD");
+  model->set_score_weight(model->score_weight().detach().mul(2));
+  CHECK(error_code([&] { trainer.step({{1}, {1}}, {{2}, {1}}, 1e-3, Job()); }) == "E_STATE");
 }
