@@ -23,7 +23,7 @@ Tensors inputs(int64_t tokens, int64_t hidden) { return {normal({tokens, hidden}
 
 TEST_CASE("rms_norm: parity and gradient over odd shapes") {
   for (const bool unit_offset : {false, true}) {
-    for (const auto& [tokens, hidden] : {std::pair(1, 1), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {5, 2048}}) {
+    for (const auto& [tokens, hidden] : {std::pair(1, 2), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {5, 2048}}) {
       CAPTURE(unit_offset);
       CAPTURE(tokens);
       CAPTURE(hidden);
@@ -41,6 +41,11 @@ TEST_CASE("rms_norm: gradient of the reference against differences") {
 TEST_CASE("rms_norm: a row of zeros gives zeros, not NaN") {
   const at::Tensor x = normal({2, 8}, 3) * 0.0, weight = normal({8}, 4);
   CHECK(kernels::rms_norm(x, weight, 1e-6, true).abs().max().item<double>() == 0.0);
+}
+
+TEST_CASE("rms_norm: a hidden size of one leaves the sign") {
+  const at::Tensor x = normal({5, 1}, 3), weight = normal({1}, 4);
+  CHECK(error_of(kernels::rms_norm(x, weight, 0.0, false), x.sign() * weight) <= kParityFp32);
 }
 
 TEST_CASE("rms_norm: tokens that lie apart") {

@@ -1,0 +1,47 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Operations whose host side runs the reference's ATen operations on the GPU say so in their contract with these words. */
+const ATEN_ON_CUDA = "On other devices than the CPU: the reference's ATen operations."
+
+function read(file: string): string {
+  return existsSync(file) ? readFileSync(file, 'utf8') : ''
+}
+
+/** Names of the doctest cases of a source. */
+function testCases(source: string): string[] {
+  return [...source.matchAll(/TEST_CASE\("([^"]*)"\)/g)].map((match) => match[1] ?? '')
+}
+
+/** What operation `op` lacks, one sentence each. */
+function gapsOf(op: string, folder: string, tests: string): string[] {
+  const file = (suffix: string) => join(folder, op, `${op}${suffix}`)
+  const contract = read(file('.h'))
+  const cases = testCases(read(join(tests, `${op}_test.cpp`))).filter((name) => name.startsWith(`${op}: `))
+  const checks: [boolean, string][] = [
+    [contract !== '', `no contract (${op}.h)`],
+    [contract.includes(`${op}_reference(`), `${op}.h declares no ${op}_reference`],
+    [existsSync(file('.cpp')), `no host side (${op}.cpp)`],
+    [read(file('_reference.cpp')).includes(`${op}_reference(`), `no reference (${op}_reference.cpp)`],
+    [read(file('_cpu.cpp')).includes('PRUDENT_ISA'), `no CPU version (${op}_cpu.cpp in namespace PRUDENT_ISA)`],
+    [
+      existsSync(file('_cuda.cu')) || contract.includes(ATEN_ON_CUDA),
+      `no CUDA version (${op}_cuda.cu), and its contract does not say what runs on the GPU`,
+    ],
+    [cases.some((name) => /\bparity\b/.test(name)), `no parity case (TEST_CASE("${op}: parity …") in ${op}_test.cpp)`],
+    [
+      cases.some((name) => /\bgradient\b/.test(name)) || /^\/\/ No gradient: \S/m.test(contract),
+      `no gradient case (TEST_CASE("${op}: gradient …")), and its contract gives no reason ("// No gradient: …")`,
+    ],
+  ]
+  return checks.filter(([present]) => !present).map(([, gap]) => `${op}: ${gap}`)
+}
+
+/** Walks the operations below `kernels` (every folder but common) and their tests; one sentence for each missing piece. */
+export function findGaps(kernels: string, tests: string): string[] {
+  const ops = readdirSync(kernels, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== 'common')
+    .map((entry) => entry.name)
+    .sort()
+  return ops.flatMap((op) => gapsOf(op, kernels, tests))
+}
