@@ -35,10 +35,10 @@ Napi::Value submit(Napi::Env env, const CallTarget& target, const Napi::Value& c
 // A call that belongs to no handle has a strand to itself.
 inline CallTarget free_target() { return {std::make_shared<Strand>(Executor::cpu()), nullptr}; }
 
-// Strand of a handle whose data live on `on_cuda` or the CPU: a CUDA handle has a thread of its own.
-inline std::shared_ptr<Strand> make_strand(bool on_cuda) {
-  if (!on_cuda) return std::make_shared<Strand>(Executor::cpu());
-  return std::make_shared<Strand>(std::make_shared<Executor>(ExecutorShape{1, 1}), true);
+// Strand of a handle whose data live on `device`: on CUDA it has a thread of its own.
+inline std::shared_ptr<Strand> make_strand(at::Device device) {
+  if (device.is_cpu()) return std::make_shared<Strand>(Executor::cpu());
+  return std::make_shared<Strand>(std::make_shared<Executor>(ExecutorShape{1, 1}), device);
 }
 
 }  // namespace prudent::binding

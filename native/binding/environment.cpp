@@ -1,6 +1,7 @@
 #include "binding/environment.h"
 
 #include <ATen/core/grad_mode.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "binding/arguments.h"
 #include "binding/cancel_token.h"
@@ -13,8 +14,10 @@ void check(Napi::Env env, napi_status status) {
   if (status != napi_ok) throw Napi::Error::New(env);
 }
 
-Message run(uint64_t id, const Job& job, Work& work) {
+Message run(uint64_t id, at::Device device, const Job& job, Work& work) {
   Message message{.call = id, .settled = true};
+  c10::OptionalDeviceGuard device_guard;
+  if (!device.is_cpu()) device_guard.reset_device(device);
   const c10::NoGradGuard no_grad;  // training steps turn it on for themselves
   try {
     job.poll();
@@ -94,8 +97,9 @@ Napi::Value Environment::start(const CallTarget& target, const Napi::Value& call
   }
   auto task = std::make_shared<QueuedJob>();
   task->token = token;
-  task->run = [mailbox = mailbox_, id, job = Job(token, std::move(report)), work = std::move(work)]() mutable -> Deliver {
-    auto message = std::make_shared<Message>(run(id, job, work));
+  task->run = [mailbox = mailbox_, id, device = target.strand->device(), job = Job(token, std::move(report)),
+               work = std::move(work)]() mutable -> Deliver {
+    auto message = std::make_shared<Message>(run(id, device, job, work));
     return [mailbox, message] { mailbox->send(std::move(*message)); };
   };
   target.strand->executor().post(target.strand, task);

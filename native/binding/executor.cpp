@@ -6,18 +6,16 @@
 #include <thread>
 
 #include "binding/process_exit.h"
+#include "core/cpu.h"
 #include "core/error.h"
 
 namespace prudent::binding {
 
 Strand::~Strand() {
-  if (owns_executor_) executor_->retire();
+  if (!device_.is_cpu()) executor_->retire();
 }
 
-int Executor::cores() {
-  const unsigned count = std::thread::hardware_concurrency();
-  return count == 0 ? 1 : static_cast<int>(count);
-}
+int Executor::cores() { return cpu_info().cores; }
 
 const std::shared_ptr<Executor>& Executor::cpu() {
   static const auto* const executor = new std::shared_ptr<Executor>(std::make_shared<Executor>(ExecutorShape{1, cores()}));

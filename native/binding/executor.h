@@ -3,6 +3,8 @@
 // Knows nothing of Node.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -27,18 +29,20 @@ class Executor;
 // The jobs of one handle, waiting in line. All fields are guarded by the executor's mutex.
 class Strand {
  public:
-  explicit Strand(std::shared_ptr<Executor> executor, bool owns_executor = false)
-      : executor_(std::move(executor)), owns_executor_(owns_executor) {}
+  explicit Strand(std::shared_ptr<Executor> executor, at::Device device = at::kCPU)
+      : executor_(std::move(executor)), device_(device) {}
   ~Strand();
   Strand(const Strand&) = delete;
   Strand& operator=(const Strand&) = delete;
 
   [[nodiscard]] Executor& executor() const { return *executor_; }
+  // Current device of its jobs; a strand of another device than the CPU has its executor to itself.
+  [[nodiscard]] at::Device device() const { return device_; }
 
  private:
   friend class Executor;
   std::shared_ptr<Executor> executor_;
-  bool owns_executor_;
+  at::Device device_;
   std::deque<std::shared_ptr<QueuedJob>> waiting_;
   bool active_ = false;  // on the ready list or on a lane
 };

@@ -8,7 +8,7 @@ namespace prudent::binding {
 
 struct FeatureCacheState {
   explicit FeatureCacheState(std::shared_ptr<training::FeatureCache> given)
-      : cache(std::move(given)), strand(make_strand(false)) {}
+      : cache(std::move(given)), strand(make_strand(at::kCPU)) {}
   [[nodiscard]] int64_t bytes() const { return cache->features().numel() * static_cast<int64_t>(sizeof(float)); }
 
   std::shared_ptr<training::FeatureCache> cache;  // never changes

@@ -9,14 +9,19 @@ namespace prudent::binding {
 
 using models::Task;
 
-ModelState::ModelState(std::shared_ptr<models::Model> given)
-    : model(std::move(given)), strand(make_strand(model->device().is_cuda())) {
+ModelState::ModelState(std::shared_ptr<models::Model> given) : model(std::move(given)), strand(make_strand(model->device())) {
   refresh_heads();
 }
 
 ModelState::Heads ModelState::heads() const {
   const std::lock_guard lock(heads_mutex_);
   return heads_;
+}
+
+void ModelState::check_no_trainer() const {
+  const int64_t trainers = trainer_ticket.use_count() - 1;
+  PRUDENT_CHECK(trainers == 0, "E_BUSY", "model", "no open trainer of its weights (dispose of it first)",
+                std::to_string(trainers));
 }
 
 int64_t ModelState::parameter_count() const {
@@ -166,6 +171,7 @@ Napi::Value ModelHandle::set_score_weight(const Napi::CallbackInfo& info) {
   const int64_t hidden = open()->model->config().hidden_size;
   auto weight = to_tensor(read_floats(info[0], "weight", heads * hidden), {heads, hidden});
   return submit(info, 2, [weight = std::move(weight)](ModelState& state, const Job&) {
+    state.check_no_trainer();
     const std::unique_lock lock(state.weights);
     state.model->set_score_weight(weight);
     state.refresh_heads();
@@ -175,6 +181,7 @@ Napi::Value ModelHandle::set_score_weight(const Napi::CallbackInfo& info) {
 Napi::Value ModelHandle::add_value_head(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<uint64_t>(read_integer(info[0], "seed", 0));
   return submit(info, 1, [seed](ModelState& state, const Job&) {
+    state.check_no_trainer();
     const std::unique_lock lock(state.weights);
     state.model->add_value_head(seed);
     state.refresh_heads();

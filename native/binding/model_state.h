@@ -20,6 +20,10 @@ struct ModelState {
   std::shared_ptr<Strand> strand;
   // For readers in another line (a reference model, exactKl): shared by them, held alone by writers.
   std::shared_mutex weights;
+  // Every open trainer of these weights holds a copy: its optimiser knows the parameters that there are, no others.
+  std::shared_ptr<const char> trainer_ticket = std::make_shared<const char>();
+  // E_BUSY while there is such a trainer.
+  void check_no_trainer() const;
 
   // What info() says of the heads: updated by the jobs that change them, read by the environment's thread.
   struct Heads {

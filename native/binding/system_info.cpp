@@ -1,6 +1,9 @@
 #include "binding/system_info.h"
 
 #include <ATen/Version.h>
+#ifdef PRUDENT_CUDA
+#include <cuda_runtime.h>
+#endif
 
 #include <string>
 
@@ -21,6 +24,35 @@ std::string loaded_libtorch() {
   return config.substr(start + key.size(), config.find_first_of(", \n", start) - start - key.size());
 }
 
+#ifdef PRUDENT_CUDA
+Napi::Object cuda_info(Napi::Env env) {
+  Napi::Array devices = Napi::Array::New(env);
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) count = 0;  // no driver
+  for (int index = 0; index < count; ++index) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) continue;
+    Napi::Object device = Napi::Object::New(env);
+    device.Set("index", index);
+    device.Set("name", properties.name);
+    device.Set("memoryBytes", static_cast<double>(properties.totalGlobalMem));
+    device.Set("capability", std::to_string(properties.major) + "." + std::to_string(properties.minor));
+    devices.Set(devices.Length(), device);
+  }
+  Napi::Object cuda = Napi::Object::New(env);
+  cuda.Set("built", true);
+  cuda.Set("devices", devices);
+  return cuda;
+}
+#else
+Napi::Object cuda_info(Napi::Env env) {
+  Napi::Object cuda = Napi::Object::New(env);
+  cuda.Set("built", false);
+  cuda.Set("devices", Napi::Array::New(env));
+  return cuda;
+}
+#endif
+
 }  // namespace
 
 Napi::Value system_info(const Napi::CallbackInfo& info) {
@@ -37,11 +69,8 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   threads.Set("lanes", shape.lanes);
   threads.Set("threadsPerLane", shape.threads_per_lane);
 
-  Napi::Object cuda = Napi::Object::New(env);
-  cuda.Set("built", false);
-  cuda.Set("devices", Napi::Array::New(env));
-
   Napi::Object distributed = Napi::Object::New(env);
+  // No process groups in this version, whatever the libtorch has.
   distributed.Set("gloo", false);
   distributed.Set("nccl", false);
 
@@ -52,7 +81,7 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   result.Set("napi", NAPI_VERSION);
   result.Set("cpu", cpu);
   result.Set("threads", threads);
-  result.Set("cuda", cuda);
+  result.Set("cuda", cuda_info(env));
   result.Set("distributed", distributed);
   return result;
 }

@@ -128,7 +128,7 @@ Napi::Value create_heads_trainer(const Napi::CallbackInfo& info) {
     return submit(
         info.Env(), free_target(), info[2],
         [cache = features->cache, initial, parsed](const Job&) {
-          return std::make_shared<State>(training::HeadsTrainer(cache, initial, parsed), make_strand(false), nullptr, nullptr);
+          return std::make_shared<State>(training::HeadsTrainer(cache, initial, parsed), make_strand(at::kCPU), nullptr, nullptr);
         },
         [](Napi::Env env, std::shared_ptr<State>& state) { return HeadsTrainerHandle::wrap(env, std::move(state)); });
   });

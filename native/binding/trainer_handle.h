@@ -17,6 +17,7 @@ struct TrainerState {
   std::shared_ptr<Strand> strand;
   std::shared_ptr<ModelState> model;      // null for heads
   std::shared_ptr<ModelState> reference;  // PPO's, else null
+  std::shared_ptr<const char> ticket = model ? model->trainer_ticket : nullptr;
 
   // Two moments of every parameter; gradients exist during a step only.
   [[nodiscard]] int64_t bytes() const { return model ? 2 * model->bytes() : 0; }

@@ -119,6 +119,16 @@ describe('RewardTrainer', () => {
   })
 })
 
+test('heads are not replaced under an open trainer', async () => {
+  await using model = await loadScorer()
+  const weights = await model.headWeights()
+  const trainer = await RewardTrainer.create(model)
+  expect(await rejection(model.setHeadWeights(weights, 3))).toMatchObject({ code: 'E_BUSY', argument: 'model' })
+  await trainer.dispose()
+  await model.setHeadWeights(weights, 3)
+  expect(await model.headWeights()).toEqual(weights)
+})
+
 describe('HeadsTrainer', () => {
   test('heads on a frozen base learn, and their weights go back into the model', async () => {
     await using model = await loadScorer()

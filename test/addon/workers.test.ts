@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from '@jest/globals'
 import { createScorer, rowsOf, SMALL_BATCH } from './small-models.js'
@@ -38,4 +41,9 @@ test('a worker that throws or exits while calls wait', async () => {
   const [code] = (await once(start('leave queued'), 'exit')) as [number]
   expect(code).toBe(0)
   expect(await scoreHere()).toHaveLength(4)
+})
+
+test('a process whose worker threads alone load the addon outlives them', async () => {
+  const file = fileURLToPath(new URL('./workers-only-child.js', import.meta.url))
+  expect((await promisify(execFile)(process.execPath, [file])).stdout).toBe('alive')
 })

@@ -96,8 +96,9 @@ export interface NativeModel {
   cacheFeatures(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<NativeFeatureCache>
   /** score.weight [numLabels, hidden]. */
   scoreWeight(call?: NativeCall): Promise<Float32Array>
-  /** n may differ from before. */
+  /** n may differ from before. E_BUSY while a trainer of the weights is open. */
   setScoreWeight(weight: Float32Array, heads: number): Promise<void>
+  /** E_BUSY while a trainer of the weights is open. */
   addValueHead(seed: number): Promise<void>
   clone(): Promise<NativeModel>
   /** Hugging Face folder (config.json, safetensors), written beside and renamed; `maxShardBytes` default 5e9. */
