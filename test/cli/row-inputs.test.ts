@@ -19,7 +19,7 @@ async function tokenise(
   tokenizer: () => Tokenizer = () => gpt2,
   truncate: 'left' | undefined = undefined,
 ): Promise<Int32Array> {
-  const limits = { vocabSize: 400, maxTokens: 48, truncate }
+  const limits = { vocabSize: 600, maxTokens: 48, truncate }
   const tokeniser = new RowTokeniser(async () => tokenizer(), limits)
   const [ids] = await tokeniser.tokenise([parseRow(value, 'in.jsonl', 3, FORMS)])
   return ids as Int32Array
@@ -46,7 +46,7 @@ describe('rows that cannot be used are named by file and line', () => {
     ['a fraction', { input_ids: [1, 2.5] }, 'E_DATA', 'input_ids[1]: expected a token id, received 2.5'],
     ['a negative id', { input_ids: [-1] }, 'E_DATA', 'received -1'],
     ['an id beyond 32 bits', { input_ids: [2 ** 33] }, 'E_DATA', 'a token id'],
-    ['an id outside the vocabulary', { input_ids: [400] }, 'E_DATA', 'vocabulary size 400, received 400'],
+    ['an id outside the vocabulary', { input_ids: [600] }, 'E_DATA', 'vocabulary size 600, received 600'],
     ['no messages', { messages: [] }, 'E_DATA', 'at least one message'],
     ['messages as text', { messages: 'hi' }, 'E_DATA', 'a list of messages, received a string'],
     ['a message without a role', { messages: [{ content: 'a' }] }, 'E_DATA', 'message 1: expected a text "role"'],
