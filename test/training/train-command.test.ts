@@ -2,8 +2,11 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { jsonRows, runCommand } from '../support/run-command.js'
 import { readSafetensorsHeader } from '../support/safetensors-header.js'
 import { DATA, fingerprint, steadyMetrics, type TrainRun, train, writeTinyConfig } from '../support/train-runs.js'
+
+import { askTransformers, python } from './transformers-check.js'
 
 let folder: string
 /** Whole runs, in the order in which one needs the other. */
@@ -109,14 +112,15 @@ async function interrupted(run: TrainRun, signal: 'SIGKILL' | 'SIGINT' | 'SIGTER
 
 describe('prudent train', () => {
   test('language models, from random weights', async () => {
-    const [scorer, policy] = await Promise.all([whole(runs.scorerBase), whole(runs.policyBase)])
+    const scorer = await whole(runs.scorerBase)
+    const policy = await whole(runs.policyBase)
     for (const summary of [scorer, policy]) expect(summary).toMatchObject({ steps: 24, stoppedEarly: false })
     const losses = steadyMetrics(runs.policyBase.folder).map((entry) => entry['eval/loss'] as number | undefined)
     const measured = losses.filter((loss) => loss !== undefined)
     expect(losses.flatMap((loss, index) => (loss === undefined ? [] : [index + 1]))).toEqual([10, 20, 24])
     expect(measured[2] as number).toBeLessThan(measured[0] as number)
     expect(policy.heldOutLoss).toBe(measured[2])
-  }, 60_000)
+  }, 120_000)
 
   test('a reward model', async () => {
     const summary = await whole(runs.reward)
@@ -124,7 +128,7 @@ describe('prudent train', () => {
     expect(summary.heldOutAccuracy as number).toBeGreaterThan(0)
     const header = await readSafetensorsHeader(join(runs.reward.folder, 'model', 'model.safetensors'))
     expect(header['score.weight']).toMatchObject({ shape: [1, 24], dtype: 'F32' })
-  }, 60_000)
+  }, 120_000)
 
   test('an ensemble, saved as one classifier', async () => {
     const summary = await whole(runs.ensemble)
@@ -134,7 +138,7 @@ describe('prudent train', () => {
     expect(header['score.weight']).toMatchObject({ shape: [5, 24], dtype: 'F32' })
     const config = JSON.parse(await readFile(join(runs.ensemble.folder, 'model', 'config.json'), 'utf8'))
     expect(Object.keys(config.id2label)).toHaveLength(5)
-  }, 60_000)
+  }, 120_000)
 
   test('a policy with sigma-weighted KL', async () => {
     const summary = await whole(runs.policy)
@@ -164,16 +168,51 @@ describe('prudent train', () => {
     expect(header['v_head.summary.weight']).toMatchObject({ shape: [1, 24] })
     expect(header['v_head.summary.bias']).toMatchObject({ shape: [1] })
     expect(await readdir(join(runs.policy.folder, 'model'))).toContain('tokenizer.json')
-  }, 60_000)
+  }, 120_000)
 })
 
+const testWithTransformers = python === null ? test.skip : test
+
+testWithTransformers(
+  'transformers loads what was trained and gives the same numbers',
+  async () => {
+    const rows = [[2, 17, 300, 45, 9], [2, 5, 77], Array.from({ length: 30 }, (_, at) => 3 + ((at * 31) % 600))]
+    const [ensemble, policy] = [join(runs.ensemble.folder, 'model'), join(runs.policy.folder, 'model')]
+    const numbers = askTransformers(ensemble, policy, rows)
+    const ask = async (name: string, model: string) => {
+      const input = rows.map((input_ids) => `${JSON.stringify({ input_ids })}\n`).join('')
+      const { stdout } = await runCommand([name, '--model', model, '--input', '-', '--output', '-'], { input })
+      return jsonRows<{ scores: number[]; logprobs: number[] }>(stdout)
+    }
+    const largest = (a: number[][], b: number[][]) =>
+      Math.max(...a.flatMap((row, at) => row.map((value, to) => Math.abs(value - (b[at]?.[to] as number)))))
+    expect(
+      largest(
+        (await ask('score', ensemble)).map((row) => row.scores),
+        numbers.scores,
+      ),
+    ).toBeLessThan(1e-4)
+    expect(
+      largest(
+        (await ask('logprobs', policy)).map((row) => row.logprobs),
+        numbers.logprobs,
+      ),
+    ).toBeLessThan(1e-4)
+    expect(numbers.scores.map((row) => row.length)).toEqual([5, 5, 5])
+    expect(numbers.valueHead).toEqual([1, 24])
+    // The comparison can fail: the scores of another row are elsewhere.
+    expect(largest(numbers.scores, numbers.scores.toReversed())).toBeGreaterThan(1e-3)
+  },
+  120_000,
+)
+
 describe('goes on to the bit', () => {
-  test('language model after SIGKILL', () => interrupted(runs.policyBase, 'SIGKILL', 10), 60_000)
-  test('reward model after SIGKILL', () => interrupted(runs.reward, 'SIGKILL', 9), 60_000)
-  test('ensemble after SIGKILL', () => interrupted(runs.ensemble, 'SIGKILL', 40), 60_000)
-  test('policy after SIGKILL', () => interrupted(runs.policy, 'SIGKILL', 6), 60_000)
-  test('policy after SIGINT', () => interrupted(runs.policy, 'SIGINT', 5), 60_000)
-  test('reward model after SIGTERM', () => interrupted(runs.reward, 'SIGTERM', 2), 60_000)
+  test('language model after SIGKILL', () => interrupted(runs.policyBase, 'SIGKILL', 10), 120_000)
+  test('reward model after SIGKILL', () => interrupted(runs.reward, 'SIGKILL', 9), 120_000)
+  test('ensemble after SIGKILL', () => interrupted(runs.ensemble, 'SIGKILL', 40), 120_000)
+  test('policy after SIGKILL', () => interrupted(runs.policy, 'SIGKILL', 6), 120_000)
+  test('policy after SIGINT', () => interrupted(runs.policy, 'SIGINT', 5), 120_000)
+  test('reward model after SIGTERM', () => interrupted(runs.reward, 'SIGTERM', 2), 120_000)
 })
 
 describe('an existing run', () => {
