@@ -4,25 +4,18 @@ import { join } from 'node:path'
 import { run } from './command.mjs'
 import { findOnPath, findPython } from './tools.mjs'
 
-/** nvcc of $CUDACXX, $CUDA_HOME, $CUDA_PATH, PATH or /usr/local/cuda; undefined when there is none. */
+/** nvcc of $CUDACXX (then of nowhere else), $CUDA_HOME, $CUDA_PATH, PATH or /usr/local/cuda; undefined when there is none. */
 export function findNvcc() {
-  const homes = [process.env.CUDA_HOME, process.env.CUDA_PATH].filter(Boolean)
-  const candidates = [
-    process.env.CUDACXX,
-    ...homes.map((home) => join(home, 'bin', 'nvcc')),
-    'nvcc',
-    '/usr/local/cuda/bin/nvcc',
-  ]
-  return candidates
-    .filter(Boolean)
-    .map(findOnPath)
-    .find((file) => file !== undefined)
+  const { CUDACXX, CUDA_HOME, CUDA_PATH } = process.env
+  if (CUDACXX) return findOnPath(CUDACXX)
+  const homes = [CUDA_HOME, CUDA_PATH].filter(Boolean).map((home) => join(home, 'bin', 'nvcc'))
+  return [...homes, 'nvcc', '/usr/local/cuda/bin/nvcc'].map(findOnPath).find((file) => file !== undefined)
 }
 
 /** As `findNvcc`, and the compiler of PyPI's nvidia-cuda-nvcc, which takes a Python process to find. */
 export async function findNvccThorough() {
   const nvcc = findNvcc()
-  const python = nvcc ? undefined : findPython()
+  const python = nvcc || process.env.CUDACXX ? undefined : findPython()
   if (!python) return nvcc
   const script =
     'import importlib.util as u; s = u.find_spec("nvidia"); print("\\n".join(s.submodule_search_locations) if s else "")'
