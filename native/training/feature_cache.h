@@ -16,7 +16,8 @@ namespace prudent::training {
 class FeatureCache {
  public:
   // Final hidden state at the last token of every row, in micro-batches of at most batch_tokens tokens.
-  static std::shared_ptr<FeatureCache> compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+  static std::shared_ptr<FeatureCache> compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
+                                               const Job& job);
   // features [rows, hidden] fp32 on the CPU.
   explicit FeatureCache(at::Tensor features);
   // A safetensors file with one tensor, `features` [rows, hidden] F32.

@@ -47,7 +47,8 @@ std::vector<float> to_vector(const at::Tensor& values) {
 
 }  // namespace
 
-HeadsTrainer::HeadsTrainer(std::shared_ptr<const FeatureCache> features, const at::Tensor& initial, const HeadsTrainerOptions& options)
+HeadsTrainer::HeadsTrainer(std::shared_ptr<const FeatureCache> features, const at::Tensor& initial,
+                           const HeadsTrainerOptions& options)
     : features_(std::move(features)),
       options_(options),
       weight_(checked_heads(*features_, initial).clone()),
@@ -55,7 +56,8 @@ HeadsTrainer::HeadsTrainer(std::shared_ptr<const FeatureCache> features, const a
       optimizer_({{"score.weight", weight_}}, unclipped(options.optimizer)) {
   const double clip = options.optimizer.max_grad_norm;
   PRUDENT_CHECK(std::isfinite(clip) && clip >= 0, "E_RANGE", "maxGradNorm", "a number >= 0", std::to_string(clip));
-  PRUDENT_CHECK(std::isfinite(options.anchor) && options.anchor >= 0, "E_RANGE", "anchor", "a number >= 0", std::to_string(options.anchor));
+  PRUDENT_CHECK(std::isfinite(options.anchor) && options.anchor >= 0, "E_RANGE", "anchor", "a number >= 0",
+                std::to_string(options.anchor));
 }
 
 HeadsStep HeadsTrainer::step(const std::vector<int32_t>& chosen, const std::vector<int32_t>& rejected, bool per_head, double lr,
@@ -77,7 +79,7 @@ HeadsStep HeadsTrainer::step(const std::vector<int32_t>& chosen, const std::vect
   };
   // A head's margin is its product with the difference of the features: half the work of scoring both sides.
   at::Tensor difference = gather(chosen).sub_(gather(rejected));  // [batch, hidden] | [heads * batch, hidden]
-  at::Tensor margins;                                            // [batch, heads]
+  at::Tensor margins;                                             // [batch, heads]
   if (per_head) {
     difference = difference.view({heads(), count / heads(), features_->hidden()});
     margins = at::bmm(difference, weight_.unsqueeze(2)).squeeze(2).t().contiguous();

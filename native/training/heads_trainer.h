@@ -34,7 +34,8 @@ class HeadsTrainer {
   HeadsTrainer(std::shared_ptr<const FeatureCache> features, const at::Tensor& initial, const HeadsTrainerOptions& options);
 
   // Row numbers of the cache, pair by pair: [batch], shared by all heads; or with per_head [heads, batch] row-major.
-  HeadsStep step(const std::vector<int32_t>& chosen, const std::vector<int32_t>& rejected, bool per_head, double lr, const Job& job);
+  HeadsStep step(const std::vector<int32_t>& chosen, const std::vector<int32_t>& rejected, bool per_head, double lr,
+                 const Job& job);
 
   [[nodiscard]] int64_t heads() const;
   // A copy, [heads, hidden] fp32.

@@ -15,7 +15,8 @@ namespace {
 
 // Runs `forward` over micro-batches of consecutive rows and lays the results end to end on the CPU, in fp32.
 template <typename Forward>
-at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job, const Forward& forward) {
+at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                   const Forward& forward) {
   const c10::NoGradGuard no_grad;
   check_rows(rows, model.config(), "rows");
   std::vector<at::Tensor> parts;
@@ -51,7 +52,8 @@ at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_
 
 at::Tensor logit_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
   static_cast<void>(model.lm_weight());
-  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.logits(model.hidden(batch)); });
+  return collect(model, rows, batch_tokens, job,
+                 [&](const models::PackedBatch& batch) { return model.logits(model.hidden(batch)); });
 }
 
 at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
@@ -82,7 +84,8 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
   check_rows(prompts, model.config(), "prompts");
   PRUDENT_CHECK(row_keys.empty() || row_keys.size() == prompts.lengths.size(), "E_SHAPE", "rowKeys",
                 std::to_string(prompts.rows()) + " keys", std::to_string(row_keys.size()));
-  PRUDENT_CHECK(options.max_new_tokens >= 1, "E_RANGE", "maxNewTokens", "an integer >= 1", std::to_string(options.max_new_tokens));
+  PRUDENT_CHECK(options.max_new_tokens >= 1, "E_RANGE", "maxNewTokens", "an integer >= 1",
+                std::to_string(options.max_new_tokens));
   const std::vector<int64_t> keys = row_keys.empty() ? row_range(0, prompts.rows()) : row_keys;
   std::vector<int32_t> costs = prompts.lengths;
   for (size_t row = 0; row < costs.size(); ++row) {
@@ -119,8 +122,8 @@ std::vector<float> exact_kl(const models::Model& policy, const models::Model& re
   for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
     job.poll();
     const PredictionBatch batch = pack_predictions(policy, rows, prompt_lengths, row_range(first, last));
-    const at::Tensor kl = kernels::token_kl(predicting_hidden(policy, batch), policy.lm_weight(), predicting_hidden(reference, batch),
-                                            reference.lm_weight());
+    const at::Tensor kl = kernels::token_kl(predicting_hidden(policy, batch), policy.lm_weight(),
+                                            predicting_hidden(reference, batch), reference.lm_weight());
     const std::vector<float> sums = row_sums(kl, batch.predicted_lengths);
     result.insert(result.end(), sums.begin(), sums.end());
     job.report(last, rows.rows());

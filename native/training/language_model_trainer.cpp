@@ -8,7 +8,8 @@
 
 namespace prudent::training {
 
-LanguageModelTrainer::LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options, int64_t batch_tokens)
+LanguageModelTrainer::LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options,
+                                           int64_t batch_tokens)
     : model_(std::move(model)), optimizer_(model_->parameters(), options), batch_tokens_(batch_tokens) {
   static_cast<void>(model_->lm_weight());  // E_NO_HEAD for a classifier
   PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
@@ -36,7 +37,8 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
     const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
     const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
     const at::Tensor logprobs =
-        kernels::token_logprob(predicting_hidden(*model_, batch), model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
+        kernels::token_logprob(predicting_hidden(*model_, batch), model_->lm_weight(), std::nullopt, batch.targets, false)
+            .logprobs;
     // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
     const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
     loss.backward();

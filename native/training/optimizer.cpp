@@ -20,8 +20,10 @@ void check_options(const OptimizerOptions& options) {
   check_range(options.beta1 >= 0 && options.beta1 < 1, "beta1", "a number in [0, 1)", options.beta1);
   check_range(options.beta2 >= 0 && options.beta2 < 1, "beta2", "a number in [0, 1)", options.beta2);
   check_range(std::isfinite(options.eps) && options.eps >= 0, "eps", "a number >= 0", options.eps);
-  check_range(std::isfinite(options.weight_decay) && options.weight_decay >= 0, "weightDecay", "a number >= 0", options.weight_decay);
-  check_range(std::isfinite(options.max_grad_norm) && options.max_grad_norm >= 0, "maxGradNorm", "a number >= 0", options.max_grad_norm);
+  check_range(std::isfinite(options.weight_decay) && options.weight_decay >= 0, "weightDecay", "a number >= 0",
+              options.weight_decay);
+  check_range(std::isfinite(options.max_grad_norm) && options.max_grad_norm >= 0, "maxGradNorm", "a number >= 0",
+              options.max_grad_norm);
 }
 
 }  // namespace

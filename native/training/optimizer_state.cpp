@@ -15,7 +15,8 @@ constexpr const char* kFormat = "prudent-trainer-1";
 int64_t parse_step(const SafetensorsFile& file) {
   const auto format = file.metadata().find("format");
   PRUDENT_CHECK(format != file.metadata().end() && format->second == kFormat, "E_CORRUPT_FILE", file.path(),
-                std::string("a trainer state (format ") + kFormat + ")", format == file.metadata().end() ? "no format" : format->second);
+                std::string("a trainer state (format ") + kFormat + ")",
+                format == file.metadata().end() ? "no format" : format->second);
   const auto entry = file.metadata().find("step");
   const std::string text = entry == file.metadata().end() ? "" : entry->second;
   int64_t step = -1;
@@ -34,7 +35,8 @@ std::string describe(at::IntArrayRef shape) {
 at::Tensor checked_tensor(const SafetensorsFile& file, const std::string& name, const at::Tensor& like) {
   PRUDENT_CHECK(file.contains(name), "E_MISSING_TENSOR", file.path(), "tensor " + name, "a state of other parameters");
   const at::Tensor tensor = file.tensor(name);
-  PRUDENT_CHECK(tensor.sizes() == like.sizes(), "E_SHAPE", file.path() + ": " + name, describe(like.sizes()), describe(tensor.sizes()));
+  PRUDENT_CHECK(tensor.sizes() == like.sizes(), "E_SHAPE", file.path() + ": " + name, describe(like.sizes()),
+                describe(tensor.sizes()));
   PRUDENT_CHECK(tensor.scalar_type() == like.scalar_type(), "E_DTYPE", file.path() + ": " + name, toString(like.scalar_type()),
                 toString(tensor.scalar_type()));
   return tensor;

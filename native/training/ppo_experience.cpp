@@ -16,8 +16,8 @@ namespace prudent::training {
 namespace {
 
 void check_per_row(const std::vector<float>& values, int64_t rows, const std::string& argument) {
-  PRUDENT_CHECK(static_cast<int64_t>(values.size()) == rows, "E_SHAPE", argument, std::to_string(rows) + " values, one for each row",
-                std::to_string(values.size()));
+  PRUDENT_CHECK(static_cast<int64_t>(values.size()) == rows, "E_SHAPE", argument,
+                std::to_string(rows) + " values, one for each row", std::to_string(values.size()));
   for (size_t row = 0; row < values.size(); ++row) {
     PRUDENT_CHECK(std::isfinite(values[row]), "E_NON_FINITE", argument + "[" + std::to_string(row) + "]", "a finite number",
                   std::to_string(values[row]));
@@ -46,7 +46,8 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
                   std::to_string(kl_weights[row]));
   }
   const bool full = options.kl_estimator == kernels::KlEstimator::Full;
-  PRUDENT_CHECK(!full || rollout.kl_per_token.defined(), "E_RANGE", "rollout", "one with the exact KL (klEstimator is full)", "one without");
+  PRUDENT_CHECK(!full || rollout.kl_per_token.defined(), "E_RANGE", "rollout", "one with the exact KL (klEstimator is full)",
+                "one without");
 
   // The kernel works on [rows, time]; slot[k] is the place there of response token k.
   const std::vector<int32_t>& lengths = rollout.responses.lengths;
@@ -115,7 +116,8 @@ PpoStats PpoExperience::statistics() const {
   }
   const auto rows = static_cast<double>(kl_sums.size());
   const MeanStd scores = mean_std({scores_.begin(), scores_.end()});
-  const MeanStd queries = mean_std(as_double(rollout_.prompts.lengths)), responses = mean_std(as_double(rollout_.responses.lengths));
+  const MeanStd queries = mean_std(as_double(rollout_.prompts.lengths)),
+                responses = mean_std(as_double(rollout_.responses.lengths));
   return {
       {"objective/kl", kl / rows},
       {"objective/entropy", entropy / rows},

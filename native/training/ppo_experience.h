@@ -24,8 +24,8 @@ struct PpoMicroBatch {
 class PpoExperience {
  public:
   // scores and kl_weights [rows]: E_SHAPE, E_NON_FINITE, E_RANGE (a negative weight) naming them.
-  PpoExperience(const models::Model& policy, const Rollout& rollout, const std::vector<float>& scores, const std::vector<float>& kl_weights,
-                const PpoTrainerOptions& options);
+  PpoExperience(const models::Model& policy, const Rollout& rollout, const std::vector<float>& scores,
+                const std::vector<float>& kl_weights, const PpoTrainerOptions& options);
 
   // The given rows as micro-batches of at most micro_batch_tokens tokens.
   [[nodiscard]] std::vector<PpoMicroBatch> pack(std::vector<int64_t> index) const;
@@ -38,8 +38,8 @@ class PpoExperience {
   const std::vector<float>& scores_;
   const std::vector<float>& kl_weights_;
   int64_t micro_batch_tokens_;
-  TokenRows rows_;                     // prompt + response
-  std::vector<int64_t> token_starts_;  // [rows + 1]: where a row's response tokens begin in the tensors below
+  TokenRows rows_;                        // prompt + response
+  std::vector<int64_t> token_starts_;     // [rows + 1]: where a row's response tokens begin in the tensors below
   at::Tensor advantages_, returns_, kl_;  // [response tokens] fp32, rows end to end, as those of the rollout
 };
 

@@ -22,7 +22,8 @@ void check_number(bool ok, const char* argument, const char* expected, double re
 void check_options(const PpoTrainerOptions& options) {
   check_number(options.ppo_epochs >= 1, "ppoEpochs", "an integer >= 1", static_cast<double>(options.ppo_epochs));
   check_number(options.mini_batch_size >= 1, "miniBatchSize", "an integer >= 1", static_cast<double>(options.mini_batch_size));
-  check_number(options.micro_batch_tokens >= 1, "microBatchTokens", "an integer >= 1", static_cast<double>(options.micro_batch_tokens));
+  check_number(options.micro_batch_tokens >= 1, "microBatchTokens", "an integer >= 1",
+               static_cast<double>(options.micro_batch_tokens));
   check_number(options.gamma >= 0 && options.gamma <= 1, "gamma", "a number in [0, 1]", options.gamma);
   check_number(options.lambda >= 0 && options.lambda <= 1, "lambda", "a number in [0, 1]", options.lambda);
   check_number(options.clip_range > 0, "clipRange", "a number > 0", options.clip_range);
@@ -61,20 +62,25 @@ double value_of(const PpoStats& stats, const std::string& name) {
 
 PpoTrainer::PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference,
                        const PpoTrainerOptions& options)
-    : policy_(std::move(policy)), reference_(std::move(reference)), options_(options), optimizer_(policy_->parameters(), options.optimizer) {
+    : policy_(std::move(policy)),
+      reference_(std::move(reference)),
+      options_(options),
+      optimizer_(policy_->parameters(), options.optimizer) {
   check_options(options);
   PRUDENT_CHECK(policy_ != reference_, "E_RANGE", "reference", "a model of its own (a clone of the policy)", "the policy itself");
   static_cast<void>(policy_->lm_weight());  // E_NO_HEAD for a classifier
   static_cast<void>(reference_->lm_weight());
   PRUDENT_CHECK(policy_->has_value_head(), "E_NO_HEAD", "policy", "a model with a value head", "none");
   PRUDENT_CHECK(policy_->config().vocab_size == reference_->config().vocab_size, "E_SHAPE", "reference",
-                "a vocabulary of " + std::to_string(policy_->config().vocab_size), std::to_string(reference_->config().vocab_size));
+                "a vocabulary of " + std::to_string(policy_->config().vocab_size),
+                std::to_string(reference_->config().vocab_size));
   PRUDENT_CHECK(policy_->device() == reference_->device(), "E_RANGE", "reference", "a model on " + policy_->device().str(),
                 reference_->device().str());
   policy_->set_requires_grad(true);
 }
 
-std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, const RolloutOptions& options, const Job& job) const {
+std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, const RolloutOptions& options,
+                                                   const Job& job) const {
   RolloutOptions with_kl = options;
   with_kl.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
   return make_rollout(*policy_, *reference_, prompts, with_kl, job);
@@ -145,8 +151,8 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
     const at::Tensor values = policy_->values(hidden);
     kernels::PpoLossStats part;
     const at::Tensor loss =
-        kernels::ppo_loss_node(logprob.logprobs.unsqueeze(0), values.unsqueeze(0), batch.old_logprobs, batch.old_values, batch.advantages,
-                               batch.returns, batch.length, loss_options, &part);
+        kernels::ppo_loss_node(logprob.logprobs.unsqueeze(0), values.unsqueeze(0), batch.old_logprobs, batch.old_values,
+                               batch.advantages, batch.returns, batch.length, loss_options, &part);
     const int64_t count = batch.prediction.predicted();
     (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();

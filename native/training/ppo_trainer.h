@@ -31,7 +31,8 @@ class PpoTrainer {
  public:
   // E_NO_HEAD unless the policy is causal with a value head and the reference is causal; E_SHAPE when vocabularies differ;
   // E_RANGE when both are the same model or an option is out of range.
-  PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference, const PpoTrainerOptions& options);
+  PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference,
+             const PpoTrainerOptions& options);
 
   // As make_rollout; with KlEstimator::Full the exact KL is always taken.
   std::shared_ptr<const Rollout> rollout(const TokenRows& prompts, const RolloutOptions& options, const Job& job) const;

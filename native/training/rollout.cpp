@@ -17,12 +17,14 @@ struct Parts {
   std::vector<at::Tensor> logprobs, values, ref_logprobs, kl;
 };
 
-void evaluate(const models::Model& policy, const models::Model& reference, const PredictionBatch& batch, bool exact_kl, Parts& parts) {
+void evaluate(const models::Model& policy, const models::Model& reference, const PredictionBatch& batch, bool exact_kl,
+              Parts& parts) {
   const at::Tensor hidden = predicting_hidden(policy, batch);
   const at::Tensor ref_hidden = predicting_hidden(reference, batch);
   parts.logprobs.push_back(kernels::token_logprob(hidden, policy.lm_weight(), std::nullopt, batch.targets, false).logprobs);
   parts.values.push_back(policy.values(hidden));
-  parts.ref_logprobs.push_back(kernels::token_logprob(ref_hidden, reference.lm_weight(), std::nullopt, batch.targets, false).logprobs);
+  parts.ref_logprobs.push_back(
+      kernels::token_logprob(ref_hidden, reference.lm_weight(), std::nullopt, batch.targets, false).logprobs);
   if (exact_kl) parts.kl.push_back(kernels::token_kl(hidden, policy.lm_weight(), ref_hidden, reference.lm_weight()));
 }
 
@@ -57,8 +59,9 @@ void check_value_head(const models::Model& policy) {
 
 }  // namespace
 
-std::shared_ptr<const Rollout> evaluate_responses(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
-                                                  const TokenRows& responses, const RolloutOptions& options, const Job& job) {
+std::shared_ptr<const Rollout> evaluate_responses(const models::Model& policy, const models::Model& reference,
+                                                  const TokenRows& prompts, const TokenRows& responses,
+                                                  const RolloutOptions& options, const Job& job) {
   check_value_head(policy);
   const c10::NoGradGuard no_grad;
   check_rows(prompts, policy.config(), "prompts");

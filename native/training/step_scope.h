@@ -14,7 +14,9 @@ namespace prudent::training {
 class StepScope {
  public:
   explicit StepScope(Optimizer& optimizer) : optimizer_(optimizer), grad_mode_(true) { optimizer_.drop_gradients(); }
-  StepScope(Optimizer& optimizer, const models::Model& model) : StepScope(optimizer) { optimizer_.check_parameters(model.parameters()); }
+  StepScope(Optimizer& optimizer, const models::Model& model) : StepScope(optimizer) {
+    optimizer_.check_parameters(model.parameters());
+  }
   ~StepScope() { optimizer_.drop_gradients(); }
   StepScope(const StepScope&) = delete;
   StepScope& operator=(const StepScope&) = delete;

@@ -30,7 +30,8 @@ void check_rows(const TokenRows& rows, const models::ModelConfig& config, const 
   int64_t total = 0;
   for (size_t row = 0; row < rows.lengths.size(); ++row) {
     const int32_t length = rows.lengths[row];
-    PRUDENT_CHECK(length >= 1, "E_SHAPE", argument + ".lengths[" + std::to_string(row) + "]", "a length >= 1", std::to_string(length));
+    PRUDENT_CHECK(length >= 1, "E_SHAPE", argument + ".lengths[" + std::to_string(row) + "]", "a length >= 1",
+                  std::to_string(length));
     PRUDENT_CHECK(length <= config.max_positions, "E_TOO_LONG", argument + ".lengths[" + std::to_string(row) + "]",
                   "at most " + std::to_string(config.max_positions) + " tokens", std::to_string(length));
     total += length;
@@ -61,7 +62,8 @@ TokenRows concatenate_rows(const TokenRows& prompts, const TokenRows& responses)
   return result;
 }
 
-std::vector<std::pair<int64_t, int64_t>> micro_batches(const std::vector<int32_t>& costs, int64_t budget, const std::string& argument) {
+std::vector<std::pair<int64_t, int64_t>> micro_batches(const std::vector<int32_t>& costs, int64_t budget,
+                                                       const std::string& argument) {
   PRUDENT_CHECK(budget >= 1, "E_RANGE", argument, "an integer >= 1", std::to_string(budget));
   std::vector<std::pair<int64_t, int64_t>> result;
   int64_t used = 0;

@@ -33,7 +33,8 @@ TokenRows concatenate_rows(const TokenRows& prompts, const TokenRows& responses)
 
 // [first, last) ranges of consecutive rows whose costs add up to at most `budget` (a row dearer than the budget is alone).
 // budget >= 1 (E_RANGE naming `argument`).
-std::vector<std::pair<int64_t, int64_t>> micro_batches(const std::vector<int32_t>& costs, int64_t budget, const std::string& argument);
+std::vector<std::pair<int64_t, int64_t>> micro_batches(const std::vector<int32_t>& costs, int64_t budget,
+                                                       const std::string& argument);
 
 // Rows first .. last - 1 packed for a forward of `model`.
 models::PackedBatch pack_rows(const models::Model& model, const TokenRows& rows, int64_t first, int64_t last);

@@ -83,7 +83,8 @@ std::vector<double> hash_uniform(const std::string& label, int64_t count) {
   return values;
 }
 
-std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads, bool value_head, at::ScalarType dtype) {
+std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads, bool value_head,
+                                            at::ScalarType dtype) {
   models::LoadOptions options;
   options.task = heads > 0 ? models::Task::SequenceClassification : models::Task::CausalLm;
   options.allow_new_head = true;
@@ -131,13 +132,15 @@ Difference worst_difference(const models::NamedTensors& tensors, const Json& sum
     for (size_t i = 0; i < first.size(); ++i) compare(name, values[i], first[i], scale);
     for (size_t i = 0; i < last.size(); ++i) compare(name, values[values.size() - last.size() + i], last[i], scale);
   }
-  if (tensors.size() != summaries.as_object("summaries").size()) return {std::numeric_limits<double>::infinity(), "a missing tensor"};
+  if (tensors.size() != summaries.as_object("summaries").size())
+    return {std::numeric_limits<double>::infinity(), "a missing tensor"};
   return worst;
 }
 
 TemporaryFile::TemporaryFile(const std::string& stem) {
   static std::atomic<int> counter{0};
-  path_ = (std::filesystem::temp_directory_path() / (stem + "-" + std::to_string(::getpid()) + "-" + std::to_string(counter++))).string();
+  path_ = (std::filesystem::temp_directory_path() / (stem + "-" + std::to_string(::getpid()) + "-" + std::to_string(counter++)))
+              .string();
 }
 
 TemporaryFile::~TemporaryFile() { std::filesystem::remove(path_); }

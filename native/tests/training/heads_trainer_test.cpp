@@ -47,7 +47,8 @@ struct Case {
 
 double worst(const std::vector<float>& values, const std::vector<double>& expected) {
   double error = values.size() == expected.size() ? 0 : INFINITY;
-  for (size_t i = 0; i < expected.size(); ++i) error = std::max(error, std::abs(values[i] - expected[i]) / std::max(1e-2, std::abs(expected[i])));
+  for (size_t i = 0; i < expected.size(); ++i)
+    error = std::max(error, std::abs(values[i] - expected[i]) / std::max(1e-2, std::abs(expected[i])));
   return error;
 }
 
@@ -61,8 +62,10 @@ Errors replay(const Case& test, const HeadsTrainerOptions& options) {
   for (size_t i = 0; i < 10; ++i) {
     const auto step = test.step(trainer, i);
     errors.loss = std::max(errors.loss, worst(step.loss_per_head, numbers(member(test.record, "loss").as_array("loss")[i])));
-    errors.accuracy = std::max(errors.accuracy, worst(step.accuracy_per_head, numbers(member(test.record, "accuracy").as_array("a")[i])));
-    errors.norm = std::max(errors.norm, worst(step.grad_norm_per_head, numbers(member(test.record, "grad_norm").as_array("g")[i])));
+    errors.accuracy =
+        std::max(errors.accuracy, worst(step.accuracy_per_head, numbers(member(test.record, "accuracy").as_array("a")[i])));
+    errors.norm =
+        std::max(errors.norm, worst(step.grad_norm_per_head, numbers(member(test.record, "grad_norm").as_array("g")[i])));
   }
   const at::Tensor weights = trainer.weights().flatten();
   errors.weights = worst({weights.const_data_ptr<float>(), weights.const_data_ptr<float>() + weights.numel()},
@@ -105,8 +108,8 @@ TEST_CASE("heads: no head knows of the others") {
     test.step(all, i);
     const auto chosen = test.side("chosen", i), rejected = test.side("rejected", i);
     const size_t batch = chosen.size() / 10;
-    one.step({chosen.begin() + 3 * batch, chosen.begin() + 4 * batch}, {rejected.begin() + 3 * batch, rejected.begin() + 4 * batch}, true,
-             number(test.record, "lr"), Job());
+    one.step({chosen.begin() + 3 * batch, chosen.begin() + 4 * batch},
+             {rejected.begin() + 3 * batch, rejected.begin() + 4 * batch}, true, number(test.record, "lr"), Job());
   }
   CHECK((all.weights()[3] - one.weights()[0]).abs().max().item<double>() < 1e-6);
 }

@@ -23,13 +23,15 @@ struct Errors {
 };
 
 // Gradients of the first step as the optimiser saw them: moment1 = (1 - beta1) * clip coefficient * gradient.
-models::NamedTensors first_gradients(const LanguageModelTrainer& trainer, const models::NamedTensors& parameters, double norm, double clip) {
+models::NamedTensors first_gradients(const LanguageModelTrainer& trainer, const models::NamedTensors& parameters, double norm,
+                                     double clip) {
   const TemporaryFile file("language-model-state");
   trainer.save_state(file.path());
   const auto state = SafetensorsFile::open(file.path());
   models::NamedTensors gradients;
   const double coefficient = 0.1 * (clip > 0 ? std::min(1.0, clip / norm) : 1.0);
-  for (const auto& [name, parameter] : parameters) gradients.emplace_back(name, state->tensor(name + ".moment1").div(coefficient));
+  for (const auto& [name, parameter] : parameters)
+    gradients.emplace_back(name, state->tensor(name + ".moment1").div(coefficient));
   return gradients;
 }
 
@@ -62,8 +64,8 @@ TEST_CASE("language model: ten clipped AdamW steps as PyTorch") {
   for (const std::string name : {"gpt2", "gemma", "llama"}) {
     CAPTURE(name);
     const Errors errors = replay(name);
-    INFO(name, " first loss ", errors.first_loss, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
-            " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
+    INFO(name, " first loss ", errors.first_loss, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ",
+         errors.losses, " norms ", errors.norms, " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
     CHECK(errors.first_loss < kStepTolerance);
     CHECK(errors.gradients.value < kStepTolerance);
     CHECK(errors.losses < kTenStepsTolerance);
@@ -108,7 +110,8 @@ TEST_CASE("language model: resumed training is bit-exact") {
     const TemporaryFile state("resume-state");
     trainer.save_state(state.path());
     const auto resumed_model = model->clone(), forgetful_model = model->clone();
-    LanguageModelTrainer resumed(resumed_model, optimizer_options(record), 10), forgetful(forgetful_model, optimizer_options(record), 10);
+    LanguageModelTrainer resumed(resumed_model, optimizer_options(record), 10),
+        forgetful(forgetful_model, optimizer_options(record), 10);
     resumed.load_state(state.path());
     for (int i = 0; i < 3; ++i) {
       trainer.step(rows, 1e-3, Job());
@@ -125,7 +128,8 @@ TEST_CASE("language model: a cancelled step leaves everything as it was") {
   const Json& record = member(member(golden(), "language_model"), "gpt2");
   const TokenRows rows = token_rows(member(record, "rows"));
   const auto model = hashed_model("gpt2", 1);
-  LanguageModelTrainer trainer(model, optimizer_options(record), 10), untouched(hashed_model("gpt2", 1), optimizer_options(record), 10);
+  LanguageModelTrainer trainer(model, optimizer_options(record), 10),
+      untouched(hashed_model("gpt2", 1), optimizer_options(record), 10);
   const auto before = copies(model->parameters());
   const auto token = std::make_shared<CancelToken>();
   int64_t reports = 0;

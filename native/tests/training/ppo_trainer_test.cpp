@@ -112,10 +112,12 @@ TEST_CASE("ppo: log-probs, values and exact KL of a rollout as PyTorch") {
       CHECK(worst(rollout->ref_logprobs, numbers(member(test.record, "ref_logprobs"))) < kStepTolerance);
       CHECK(worst(rollout->values, numbers(member(test.record, "values"))) < kStepTolerance);
       const std::vector<double> exact = numbers(member(test.record, "exact_kl"));
-      for (size_t row = 0; row < exact.size(); ++row) CHECK(std::abs(rollout->exact_kl_sums[row] - exact[row]) < 2 * kStepTolerance);
+      for (size_t row = 0; row < exact.size(); ++row)
+        CHECK(std::abs(rollout->exact_kl_sums[row] - exact[row]) < 2 * kStepTolerance);
       // The same from whole rows.
-      const auto again = training::exact_kl(*test.policy, *test.reference, training::concatenate_rows(test.queries, test.responses),
-                                            test.queries.lengths, batch_tokens, Job());
+      const auto again =
+          training::exact_kl(*test.policy, *test.reference, training::concatenate_rows(test.queries, test.responses),
+                             test.queries.lengths, batch_tokens, Job());
       for (size_t row = 0; row < exact.size(); ++row) CHECK(std::abs(again[row] - exact[row]) < 2 * kStepTolerance);
       // The twin: the log-probs of the reference are not those of the policy.
       CHECK(worst(rollout->ref_logprobs, expected) > kStepTolerance);
@@ -133,7 +135,8 @@ TEST_CASE("ppo: a whole step with mini-batches as classic TRL") {
       CAPTURE(index);
       CAPTURE(micro_batch_tokens);
       CAPTURE(errors.stat);
-      INFO(test.name, " stats ", errors.stats, " (", errors.stat, ") parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
+      INFO(test.name, " stats ", errors.stats, " (", errors.stat, ") parameters ", errors.parameters.value, " (",
+           errors.parameters.name, ")");
       CHECK(errors.stats < kTenStepsTolerance);
       CHECK(errors.parameters.value < kTenStepsTolerance);
     }
@@ -320,8 +323,8 @@ TEST_CASE("ppo: a bfloat16 policy takes the step of the float32 one, up to bfloa
     PpoTrainer trainer(policy, reference, options);
     RolloutOptions rollout;
     rollout.exact_kl = true;
-    const PpoStats stats =
-        trainer.step(*training::evaluate_responses(*policy, *reference, test.queries, test.responses, rollout, Job()), test.input, Job());
+    const PpoStats stats = trainer.step(
+        *training::evaluate_responses(*policy, *reference, test.queries, test.responses, rollout, Job()), test.input, Job());
     return std::map<std::string, double>(stats.begin(), stats.end());
   };
   const auto exact = run(at::kFloat), rounded = run(at::kBFloat16);

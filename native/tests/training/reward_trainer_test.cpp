@@ -46,7 +46,8 @@ Errors replay(const std::string& name, bool swapped = false, int64_t batch_token
       trainer.save_state(file.path());
       const auto state = SafetensorsFile::open(file.path());
       models::NamedTensors gradients;
-      for (const auto& [key, parameter] : model->parameters()) gradients.emplace_back(key, state->tensor(key + ".moment1").div(0.1));
+      for (const auto& [key, parameter] : model->parameters())
+        gradients.emplace_back(key, state->tensor(key + ".moment1").div(0.1));
       errors.gradients = worst_difference(gradients, member(record, "gradients"), kGradientFloor);
     }
     errors.losses = std::max(errors.losses, relative(step.loss, number(expected, "loss")));
@@ -66,8 +67,8 @@ TEST_CASE("reward: ten Bradley-Terry steps of the whole model as PyTorch") {
       CAPTURE(name);
       CAPTURE(batch_tokens);
       const Errors errors = replay(name, false, batch_tokens);
-      INFO(name, " first ", errors.first, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ", errors.losses, " norms ", errors.norms,
-              " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
+      INFO(name, " first ", errors.first, " gradients ", errors.gradients.value, " (", errors.gradients.name, ") losses ",
+           errors.losses, " norms ", errors.norms, " parameters ", errors.parameters.value, " (", errors.parameters.name, ")");
       CHECK(errors.first < kStepTolerance);
       CHECK(errors.gradients.value < kStepTolerance);
       CHECK(errors.losses < kTenStepsTolerance);
@@ -117,7 +118,9 @@ TEST_CASE("reward: resumed training is bit-exact, cancelling changes nothing") {
   const auto before = copies(model->parameters());
 
   const auto token = std::make_shared<CancelToken>();
-  const Job job(token, [&](int64_t done, int64_t) { if (done == 1) token->cancel(); });
+  const Job job(token, [&](int64_t done, int64_t) {
+    if (done == 1) token->cancel();
+  });
   CHECK(error_code([&] { trainer.step(chosen, rejected, 1e-3, job); }) == "E_CANCELLED");
   CHECK(same_bits(before, copies(model->parameters())));
 

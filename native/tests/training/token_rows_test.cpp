@@ -34,7 +34,8 @@ TEST_CASE("inference: results do not depend on the micro-batches and stand in ro
   const auto model = hashed_model("llama", 1), classifier = hashed_model("llama", 2, 3);
   const auto close = [](const at::Tensor& a, const at::Tensor& b) { return a.sizes() == b.sizes() && a.allclose(b, 1e-5, 1e-5); };
   for (const int64_t batch_tokens : {1, 5}) {
-    CHECK(close(training::score_rows(*classifier, rows, batch_tokens, Job()), training::score_rows(*classifier, rows, 100, Job())));
+    CHECK(
+        close(training::score_rows(*classifier, rows, batch_tokens, Job()), training::score_rows(*classifier, rows, 100, Job())));
     CHECK(close(training::logprob_rows(*model, rows, batch_tokens, Job()), training::logprob_rows(*model, rows, 100, Job())));
     CHECK(close(training::hidden_rows(*model, rows, batch_tokens, Job()), training::hidden_rows(*model, rows, 100, Job())));
   }

@@ -1,4 +1,4 @@
-"""One step of classic TRL's PPOTrainer (0.8 to 0.11), written from its algorithm: padded batches, masks, whitening, statistics."""
+"""One step of classic TRL's PPOTrainer (0.8 to 0.11), from its algorithm: padded batches, masks, whitening, statistics."""
 
 import torch
 
@@ -128,7 +128,9 @@ class TrlPpo:
             for start in range(0, len(rows), size):
                 index = torch.tensor(order[start : start + size])
                 new_logprobs, vpreds, new_full = self.forward(self.policy, ids[index], attention[index])
-                loss, stats = self.loss(logprobs[index], values[index], new_full, vpreds, new_logprobs, masks[index], advantages[index], returns[index])
+                loss, stats = self.loss(
+                    logprobs[index], values[index], new_full, vpreds, new_logprobs, masks[index], advantages[index], returns[index]
+                )
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -149,7 +151,7 @@ class TrlPpo:
             stats[f"ppo/{key}"] = sum(update[key] for update in updates) / len(updates)
         stats["ppo/val/var_explained"] = 1 - stats["ppo/val/error"] / stats["ppo/returns/var"]
         flat = masks.bool()
+        exact_kl = (torch.nn.functional.kl_div(ref_full, full, log_target=True, reduction="none").sum(-1) * masks).sum(-1)
         return {"stats": stats, "updates": len(updates), "losses": [update["loss/total"] for update in updates],
                 "logprobs": logprobs[flat].tolist(), "ref_logprobs": ref_logprobs[flat].tolist(), "values": values[flat].tolist(),
-                "exact_kl": [(torch.nn.functional.kl_div(ref_full, full, log_target=True, reduction="none").sum(-1) * masks)[i].sum().item()
-                             for i in range(len(rows))]}
+                "exact_kl": exact_kl.tolist()}
