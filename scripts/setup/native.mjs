@@ -63,7 +63,8 @@ class CmakeJs {
     this.root = root
     this.tools = tools
     this.out = join(root, 'build', 'cmake')
-    this.env = toolEnvironment()
+    // ccache caches files that use a precompiled header only when told that this is meant.
+    this.env = { ...toolEnvironment(), CCACHE_SLOPPINESS: 'pch_defines,time_macros' }
   }
 
   arguments(command, extra) {
@@ -120,6 +121,7 @@ function definitions(libtorch, tools, doctest) {
   return {
     ...(nvcc ? { CMAKE_CUDA_COMPILER: nvcc } : {}),
     PRUDENT_LIBTORCH: libtorch.folder,
+    PRUDENT_PCH: 'ON',
     ...(tools.ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: tools.ccache } : {}),
     PRUDENT_TESTS: doctest ? 'ON' : 'OFF',
     ...(doctest ? { DOCTEST_INCLUDE: doctest } : {}),
