@@ -11,9 +11,9 @@
 #include <filesystem>
 #include <limits>
 #include <numeric>
-#include <stdexcept>
 
-#include "core/io.h"
+#include "support/golden_file.h"
+#include "support/tiny_model.h"
 
 namespace prudent::tests {
 namespace {
@@ -24,30 +24,18 @@ const bool one_thread = [] {
   return true;
 }();
 
-std::string golden_path() {
-  return (std::filesystem::path(__FILE__).parent_path() / "../../../test/golden/data/training.json").lexically_normal().string();
-}
-
 }  // namespace
 
 const Json& golden() {
-  static const Json data = parse_json(read_text_file(golden_path()), golden_path());
+  static const Json data = read_golden("training.json");
   return data;
 }
 
-const Json& member(const Json& object, const std::string& key) {
-  const Json* value = object.find(key);
-  if (value == nullptr) throw std::runtime_error("golden data lack " + key);
-  return *value;
-}
+const Json& member(const Json& object, const std::string& key) { return golden_member(object, key); }
 
 double number(const Json& object, const std::string& key) { return member(object, key).as_number(key); }
 
-std::vector<double> numbers(const Json& array) {
-  std::vector<double> result;
-  for (const Json& value : array.as_array("numbers")) result.push_back(value.as_number("number"));
-  return result;
-}
+std::vector<double> numbers(const Json& array) { return golden_numbers(array); }
 
 std::vector<float> floats(const Json& array) {
   const std::vector<double> values = numbers(array);
@@ -60,27 +48,8 @@ std::vector<int32_t> integers(const Json& array) {
 }
 
 training::TokenRows token_rows(const Json& rows) {
-  training::TokenRows result;
-  for (const Json& row : rows.as_array("rows")) {
-    const std::vector<int32_t> ids = integers(row);
-    result.ids.insert(result.ids.end(), ids.begin(), ids.end());
-    result.lengths.push_back(static_cast<int32_t>(ids.size()));
-  }
-  return result;
-}
-
-std::vector<double> hash_uniform(const std::string& label, int64_t count) {
-  uint64_t state = 0xCBF29CE484222325u;
-  for (const char byte : label) state = (state ^ static_cast<uint8_t>(byte)) * 0x100000001B3u;
-  std::vector<double> values(count);
-  for (int64_t i = 0; i < count; ++i) {
-    uint64_t z = state + static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z = z ^ (z >> 31);
-    values[i] = static_cast<double>(z >> 40) / static_cast<double>(1 << 23) - 1.0;
-  }
-  return values;
+  GoldenRows result = golden_rows(rows);
+  return {std::move(result.ids), std::move(result.lengths)};
 }
 
 std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads, bool value_head,
@@ -95,8 +64,11 @@ std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t se
   const c10::NoGradGuard no_grad;
   for (auto& [parameter_name, parameter] : model->parameters()) {
     const bool norm_gain = name != "gemma" && parameter.dim() == 1 && parameter_name.ends_with("weight");
-    std::vector<double> values = hash_uniform(std::to_string(seed) + "." + parameter_name, parameter.numel());
-    for (double& value : values) value = value * 0.2 + (norm_gain ? 1.0 : 0.0);
+    const std::string label = std::to_string(seed) + "." + parameter_name;
+    std::vector<double> values(parameter.numel());
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = tiny_hash(label, static_cast<int64_t>(i)) * 0.2 + (norm_gain ? 1.0 : 0.0);
+    }
     at::Tensor target = parameter;
     target.copy_(at::tensor(values, at::kDouble).to(at::kFloat).view(parameter.sizes()));
   }

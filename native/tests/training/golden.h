@@ -22,8 +22,6 @@ std::vector<float> floats(const Json& array);
 std::vector<int32_t> integers(const Json& array);
 training::TokenRows token_rows(const Json& rows);
 
-// A value of the generator's hash, in [-1, 1).
-std::vector<double> hash_uniform(const std::string& label, int64_t count);
 // `name` is gpt2, gemma or llama; heads > 0: a classifier.
 std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads = 0, bool value_head = false,
                                             at::ScalarType dtype = at::kFloat);
