@@ -1,6 +1,8 @@
 /** Prints resident memory over many calls, and over many models that nobody disposes of. Run with --expose-gc. */
-import { loadAddon } from '../../ts/addon/load.js'
-import { createScorer, rowsOf, SMALL_BATCH } from './small-models.js'
+import { join } from 'node:path'
+import { addonFolder, loadAddon } from '../../ts/addon/load.js'
+import type { NativeAddon } from '../../ts/addon/native.js'
+import { createScorer, LARGE, longRows, rowsOf, SMALL_BATCH } from './small-models.js'
 
 const collect = globalThis.gc as () => void
 const settle = async () => {
@@ -36,4 +38,15 @@ const models = await measure(async () => {
 const features = await measure(async () => {
   for (let count = 0; count < 40; count++) await model.cacheFeatures(rowsOf([5, 6, 7]), SMALL_BATCH)
 })
-process.stdout.write(JSON.stringify({ calls, models, features }))
+
+// A handle that nobody holds any more finishes its call.
+const pending = (await createScorer(1, LARGE)).score(longRows(8), SMALL_BATCH)
+await settle()
+const dropped = (await pending).length
+
+// The addon loaded twice into one environment: two sets of exports, one executor.
+const again = { exports: {} as NativeAddon }
+process.dlopen(again, join(addonFolder(), 'prudent.node'))
+const twice = again.exports !== addon && again.exports.systemInfo().threads.lanes === addon.systemInfo().threads.lanes
+
+process.stdout.write(JSON.stringify({ sizes: { calls, models, features }, dropped, twice }))
