@@ -100,9 +100,10 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
   if (wanted.bias) grad_bias = at::empty(head.bias.sizes(), head.bias.options());
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const int64_t columns = std::min(step, head.vocab() - first);
-    // Kept logits are copied: backward may run again over a retained graph.
-    const at::Tensor slopes = kept.defined() ? kept.clone() : head.logits(hidden, first, columns);
-    const LogprobGradient args{head.describe_chunk(slopes, first), targets.const_data_ptr<int64_t>(),
+    // Kept logits stay as they are: backward may run again over a retained graph.
+    const at::Tensor logits = kept.defined() ? kept : head.logits(hidden, first, columns);
+    const at::Tensor slopes = kept.defined() ? at::empty(kept.sizes(), kept.options()) : logits;
+    const LogprobGradient args{head.describe_chunk(logits, first), slopes.mutable_data_ptr(), targets.const_data_ptr<int64_t>(),
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
     PRUDENT_RUN_CPU_KERNEL(logprob_gradient, args);
     if (wanted.hidden) {

@@ -75,11 +75,11 @@ void accumulate_token(const LogprobAccumulate& args, int64_t t) {
 template <typename T>
 void gradient_of_token(const LogprobGradient& args, int64_t t) {
   const Row<T> row(args.chunk, t);
-  T* out = static_cast<T*>(args.chunk.logits) + t * row.columns;
+  T* out = static_cast<T*>(args.slopes) + t * row.columns;
   const float logsumexp = args.logsumexps[t], scale = args.grad[t] * args.chunk.inverse_temperature;
   const int64_t target = args.targets[t] - args.chunk.first;
   const bool here = target >= 0 && target < row.columns;
-  // Taken before the logit is overwritten; 1 - p as one rounding of the difference.
+  // Taken before the logit may be overwritten.
   const float at_target = here ? scale * (1.0f - __builtin_expf(row.at(target) - logsumexp)) : 0.0f;
   each_vector(row.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
     store_at(out + i, -scale * exp(row.at(i, n) - logsumexp), n);

@@ -31,9 +31,10 @@ struct LogprobAccumulate {
   bool want_entropy;
 };
 
-// logits <- d loss / d logits = grad[t] * inverse_temperature * ([v == target] - softmax(v)), in place.
+// slopes[t, v] = d loss / d logits = grad[t] * inverse_temperature * ([v == target] - softmax(v)).
 struct LogprobGradient {
   LogitsChunk chunk;
+  void* slopes;  // [tokens, columns] in the dtype of the logits; may be the logits themselves
   const int64_t* targets;   // [tokens]
   const float* logsumexps;  // [tokens]
   const float* grad;        // [tokens]
