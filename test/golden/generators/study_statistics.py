@@ -1,4 +1,4 @@
-"""Golden numbers of the study's statistics, from scipy: python test/golden/generators/statistics.py > test/golden/statistics.json"""
+"""Golden numbers of the study's statistics, from scipy: python test/golden/generators/study_statistics.py > test/golden/statistics.json"""
 
 import json
 import sys
