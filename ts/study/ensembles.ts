@@ -20,6 +20,12 @@ export interface EnsembleStage {
 export const ensembleHeads = (config: Pick<StudyConfig, 'layout'>, ensemble: number): number[] =>
   Array.from({ length: config.layout.heads }, (_, head) => ensemble * config.layout.heads + head)
 
+/** Numbers of a recipe's ensembles in the study. */
+export function ensemblesOf(config: Pick<StudyConfig, 'layout'>, recipe: Recipe): number[] {
+  const count = recipe === 'paper-keep-first' ? 1 : config.layout.ensembles
+  return Array.from({ length: count }, (_, ensemble) => ensemble)
+}
+
 /** Numbers of the heads that no policy of the study is rewarded by. */
 export const calibrationHeads = (config: Pick<StudyConfig, 'layout' | 'calibration'>): number[] =>
   Array.from({ length: config.calibration.heads }, (_, head) => config.layout.ensembles * config.layout.heads + head)
@@ -91,8 +97,7 @@ async function trainRecipe(stage: ModelStage, recipe: Recipe, base: FrozenBase):
 }
 
 function summarise(config: StudyConfig, recipe: Recipe, result: HeadsResult): EnsembleSummary[] {
-  const ensembles = recipe === 'paper-keep-first' ? 1 : config.layout.ensembles
-  return Array.from({ length: ensembles }, (_, ensemble) => {
+  return ensemblesOf(config, recipe).map((ensemble) => {
     const rows = ensembleHeads(config, ensemble)
     const of = (values: Float32Array | null) => rows.map((row) => values?.[row] ?? Number.NaN)
     return {

@@ -11,7 +11,7 @@ import { sectionVariances } from '../evaluation/variances.js'
 import { modelScorer } from '../policy/scorer.js'
 import type { Scorer } from '../policy/types.js'
 import type { StudyConfig } from './config.js'
-import { ensembleHeads } from './ensembles.js'
+import { ensembleHeads, ensemblesOf } from './ensembles.js'
 import { responseText, type StudyInputs } from './inputs.js'
 import { repeatPrompts, takePrompts } from './prompts.js'
 import { type HeadStatistics, headStatistics, meanTruth, sampleReference, scoreSample, truthOf } from './reference.js'
@@ -154,7 +154,7 @@ export async function measureReference(context: MeasureContext, recipes: readonl
   for (const recipe of recipes) {
     const scorer = scorerOf(context, models.scorers[recipe] as NativeModel, 'scorer')
     result.statistics[recipe] = headStatistics(await scoreSample(scorer, centring, signal))
-    const scores = selectHeads(await scoreSample(scorer, gate, signal), ensembleHeads(config, 0))
+    const scores = await scoreSample(scorer, gate, signal)
     const quality = CENTERS.map((center) => qualityOf(context, recipe, center, scores, gate))
     result.quality.push(...quality)
     const [none, reference, prompt] = quality.map((entry) => entry.mean) as [number, number, number]
@@ -172,6 +172,7 @@ export async function measureReference(context: MeasureContext, recipes: readonl
   return result
 }
 
+/** Each number is the mean over the recipe's ensembles of the study. */
 function qualityOf(
   context: MeasureContext,
   recipe: Recipe,
@@ -182,6 +183,27 @@ function qualityOf(
   const { truth } = context.inputs
   const scarce = sample.texts.map((text) => truth.isScarce(text))
   const rewards = sample.texts.map((text) => truth.reward(text))
-  const { sigma, ...numbers } = sigmaQuality({ scores, center, prompts: sample.prompts.texts, truth: rewards, scarce })
-  return { recipe, center, ...numbers, histogram: histogram(sigma) }
+  const prompts = sample.prompts.texts
+  const ensembles = ensemblesOf(context.config, recipe).map((ensemble) =>
+    sigmaQuality({
+      scores: selectHeads(scores, ensembleHeads(context.config, ensemble)),
+      center,
+      prompts,
+      truth: rewards,
+      scarce,
+    }),
+  )
+  const average = (key: Exclude<keyof (typeof ensembles)[number], 'sigma'>) =>
+    mean(ensembles.map((entry) => entry[key]))
+  return {
+    recipe,
+    center,
+    samples: scores.rows,
+    mean: average('mean'),
+    cv: average('cv'),
+    withinPromptShare: average('withinPromptShare'),
+    errorCorrelation: average('errorCorrelation'),
+    scarceCommonRatio: average('scarceCommonRatio'),
+    histogram: histogram(ensembles.flatMap((entry) => [...entry.sigma])),
+  }
 }
