@@ -75,8 +75,10 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
   std::byte* data = nullptr;
   if (size > 0) {
     // Writable and private: a trainer may update weights in place; only the pages it touches are copied.
-    void* address = ::mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.get(), 0);
-    if (address == MAP_FAILED) fail(errno == ENOMEM ? "E_OUT_OF_MEMORY" : "E_IO", path, "a file that can be mapped", std::strerror(errno));
+    void* address =
+        ::mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.get(), 0);
+    if (address == MAP_FAILED)
+      fail(errno == ENOMEM ? "E_OUT_OF_MEMORY" : "E_IO", path, "a file that can be mapped", std::strerror(errno));
     data = static_cast<std::byte*>(address);
   }
   return std::shared_ptr<MappedFile>(new MappedFile(path, data, size));
@@ -142,7 +144,8 @@ void create_folder_atomically(const std::string& folder, const std::function<voi
   fs::path target(folder);
   if (!target.has_filename()) target = target.parent_path();  // "name/" names the same folder
   std::error_code ignored;
-  PRUDENT_CHECK(!fs::exists(fs::symlink_status(target, ignored)), "E_EXISTS", folder, "a name that is free", "an existing file or folder");
+  PRUDENT_CHECK(!fs::exists(fs::symlink_status(target, ignored)), "E_EXISTS", folder, "a name that is free",
+                "an existing file or folder");
   const fs::path temporary = temporary_name(target.string());
   std::error_code error;
   fs::create_directories(temporary, error);
@@ -151,7 +154,8 @@ void create_folder_atomically(const std::string& folder, const std::function<voi
     fill(temporary.string());
     sync_folder(temporary.string());
     fs::rename(temporary, target, error);
-    if (error) fail(error == std::errc::directory_not_empty ? "E_EXISTS" : "E_IO", folder, "a name that can be taken", error.message());
+    if (error)
+      fail(error == std::errc::directory_not_empty ? "E_EXISTS" : "E_IO", folder, "a name that can be taken", error.message());
   } catch (...) {
     fs::remove_all(temporary, ignored);
     throw;

@@ -24,10 +24,10 @@ struct DtypeEntry {
   std::optional<at::ScalarType> type;  // none: known to the format, not to us
 };
 constexpr DtypeEntry kDtypes[] = {
-    {"F32", 4, at::kFloat}, {"BF16", 2, at::kBFloat16}, {"F16", 2, at::kHalf}, {"F64", 8, at::kDouble}, {"I64", 8, at::kLong},
-    {"I32", 4, at::kInt},   {"I16", 2, at::kShort},     {"I8", 1, at::kChar},  {"U8", 1, at::kByte},    {"BOOL", 1, at::kBool},
-    {"U16", 2, {}},         {"U32", 4, {}},             {"U64", 8, {}},        {"F8_E5M2", 1, {}},      {"F8_E4M3", 1, {}},
-    {"F8_E8M0", 1, {}},
+    {"F32", 4, at::kFloat}, {"BF16", 2, at::kBFloat16}, {"F16", 2, at::kHalf},  {"F64", 8, at::kDouble},
+    {"I64", 8, at::kLong},  {"I32", 4, at::kInt},       {"I16", 2, at::kShort}, {"I8", 1, at::kChar},
+    {"U8", 1, at::kByte},   {"BOOL", 1, at::kBool},     {"U16", 2, {}},         {"U32", 4, {}},
+    {"U64", 8, {}},         {"F8_E5M2", 1, {}},         {"F8_E4M3", 1, {}},     {"F8_E8M0", 1, {}},
 };
 
 const DtypeEntry* find_dtype(const std::string& name) {
@@ -82,7 +82,8 @@ void SafetensorsFile::parse_header() {
     const Json* shape = value.find("shape");
     const Json* offsets = value.find("data_offsets");
     if (!value.is_object() || value.as_object("").size() != 3 || dtype == nullptr || shape == nullptr || offsets == nullptr) {
-      corrupt("{dtype, shape, data_offsets} for tensor \"" + name + "\"", value.is_object() ? "other members" : value.type_name());
+      corrupt("{dtype, shape, data_offsets} for tensor \"" + name + "\"",
+              value.is_object() ? "other members" : value.type_name());
     }
     if (!dtype->is_string() || find_dtype(dtype->as_string("")) == nullptr) {
       corrupt("a known dtype for tensor \"" + name + "\"", dtype->is_string() ? dtype->as_string("") : dtype->type_name());
@@ -136,7 +137,8 @@ void SafetensorsFile::check_layout() const {
     at = entry->end;
   }
   if (at != data_bytes) {
-    corrupt("the file to end with its last tensor, at data byte " + std::to_string(at), std::to_string(data_bytes) + " data bytes");
+    corrupt("the file to end with its last tensor, at data byte " + std::to_string(at),
+            std::to_string(data_bytes) + " data bytes");
   }
 }
 
@@ -151,7 +153,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   PRUDENT_CHECK(found != entries_.end(), "E_MISSING_TENSOR", path(), "tensor \"" + name + "\"", "none of that name");
   const Entry& entry = found->second;
   const DtypeEntry& dtype = *find_dtype(entry.dtype);
-  PRUDENT_CHECK(dtype.type.has_value(), "E_DTYPE", path(), "tensor \"" + name + "\" as F32, BF16, F16, F64 or integers", entry.dtype);
+  PRUDENT_CHECK(dtype.type.has_value(), "E_DTYPE", path(), "tensor \"" + name + "\" as F32, BF16, F16, F64 or integers",
+                entry.dtype);
   std::byte* data = file_->data() + data_offset_ + entry.begin;
   const auto options = at::TensorOptions().dtype(*dtype.type);
   if (entry.begin == entry.end) return at::empty(entry.shape, options);
@@ -160,7 +163,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
     std::memcpy(copy.data_ptr(), data, static_cast<size_t>(entry.end - entry.begin));
     return copy;
   }
-  return at::from_blob(data, entry.shape, [mapping = file_](void*) {}, options);
+  return at::from_blob(
+      data, entry.shape, [mapping = file_](void*) {}, options);
 }
 
 SafetensorsFolder SafetensorsFolder::open(const std::string& folder, const std::string& stem) {

@@ -9,7 +9,7 @@
 namespace prudent::models {
 
 // q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim] -> [tokens, heads * head_dim].
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedBatch& batch, KvCache* cache, int64_t layer,
-                  double scale);
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedBatch& batch, KvCache* cache,
+                  int64_t layer, double scale);
 
 }  // namespace prudent::models

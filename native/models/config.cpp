@@ -72,7 +72,8 @@ class Reader {
 constexpr int64_t kMaxSize = int64_t{1} << 24;  // of a vocabulary, a width, a context: far above any model, far below overflow
 
 Activation named_activation(const Reader& reader, const char* key, const std::string& name) {
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast" || name == "gelu_python_tanh" || name == "gelu_accurate") {
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast" || name == "gelu_python_tanh" ||
+      name == "gelu_accurate") {
     return Activation::GeluTanh;
   }
   if (name == "gelu" || name == "gelu_python") return Activation::GeluExact;
@@ -112,7 +113,8 @@ RopeConfig read_rope(const Reader& reader, const ModelConfig& config) {
   } else if (type != "default") {
     reader.unsupported(key, "rope type default, linear or llama3", "\"" + type + "\"");
   }
-  if (const double part = inner.number("partial_rotary_factor", reader.number("partial_rotary_factor", 1.0, 0, 1), 0, 1); part != 1.0) {
+  if (const double part = inner.number("partial_rotary_factor", reader.number("partial_rotary_factor", 1.0, 0, 1), 0, 1);
+      part != 1.0) {
     reader.unsupported("partial_rotary_factor", "1", std::to_string(part));
   }
   if (result.kind == RopeConfig::Kind::Default) return result;
@@ -121,8 +123,9 @@ RopeConfig read_rope(const Reader& reader, const ModelConfig& config) {
   if (result.kind == RopeConfig::Kind::Llama3) {
     result.low_freq_factor = inner.number("low_freq_factor", 1.0, 1e-6, 1e6);
     result.high_freq_factor = inner.number("high_freq_factor", 4.0, 1e-6, 1e6);
-    result.original_max_positions = reader.number("original_max_position_embeddings",
-                                                  inner.number("original_max_position_embeddings", static_cast<double>(config.max_positions), 1, 1e9), 1, 1e9);
+    result.original_max_positions = reader.number(
+        "original_max_position_embeddings",
+        inner.number("original_max_position_embeddings", static_cast<double>(config.max_positions), 1, 1e9), 1, 1e9);
     PRUDENT_CHECK(result.high_freq_factor > result.low_freq_factor, "E_RANGE", inner.label("high_freq_factor"),
                   "more than low_freq_factor", std::to_string(result.high_freq_factor));
   }
@@ -160,13 +163,15 @@ void read_rotary_decoder(const Reader& reader, ModelConfig& config) {
   config.head_dim = reader.integer("head_dim", gemma ? 256 : config.hidden_size / config.heads, 1, 65536);
   config.max_positions = reader.integer("max_position_embeddings", gemma ? 8192 : 2048, 1, kMaxSize);
   config.norm_eps = reader.number("rms_norm_eps", 1e-6, 0, 1);
-  config.activation = gemma ? gemma_activation(reader) : named_activation(reader, "hidden_act", reader.text("hidden_act", "silu"));
+  config.activation =
+      gemma ? gemma_activation(reader) : named_activation(reader, "hidden_act", reader.text("hidden_act", "silu"));
   config.tie_word_embeddings = reader.boolean("tie_word_embeddings", gemma);
   config.attention_bias = reader.boolean("attention_bias", false);
   config.mlp_bias = !gemma && reader.boolean("mlp_bias", false);
   config.rope = read_rope(reader, config);
   if (reader.boolean("use_bidirectional_attention", false)) reader.unsupported("use_bidirectional_attention", "false", "true");
-  PRUDENT_CHECK(config.heads % config.kv_heads == 0, "E_RANGE", reader.label("num_key_value_heads"), "a divisor of num_attention_heads",
+  PRUDENT_CHECK(config.heads % config.kv_heads == 0, "E_RANGE", reader.label("num_key_value_heads"),
+                "a divisor of num_attention_heads",
                 std::to_string(config.kv_heads) + " with " + std::to_string(config.heads) + " heads");
   PRUDENT_CHECK(config.head_dim % 2 == 0, "E_RANGE", reader.label("head_dim"), "an even number", std::to_string(config.head_dim));
 }
@@ -269,7 +274,8 @@ std::string write_model_config(const ModelConfig& config, bool classifier, const
   json.set(json.find("torch_dtype") != nullptr && json.find("dtype") == nullptr ? "torch_dtype" : "dtype", dtype);
   if (classifier) {
     const Json* former = json.find("id2label");
-    const bool same = former != nullptr && former->is_object() && static_cast<int64_t>(former->as_object("").size()) == config.num_labels;
+    const bool same =
+        former != nullptr && former->is_object() && static_cast<int64_t>(former->as_object("").size()) == config.num_labels;
     if (!same) {
       Json::Object names, numbers;
       for (int64_t i = 0; i < config.num_labels; ++i) {

@@ -47,8 +47,8 @@ struct ModelConfig {
   int64_t num_labels = 2;
   std::optional<int64_t> bos_token_id;
   std::optional<int64_t> pad_token_id;
-  std::vector<int64_t> eos_token_ids;  // of generation_config.json where the folder has one, else of config.json
-  std::string saved_dtype;             // "float32", "bfloat16" …, empty when the file does not say
+  std::vector<int64_t> eos_token_ids;      // of generation_config.json where the folder has one, else of config.json
+  std::string saved_dtype;                 // "float32", "bfloat16" …, empty when the file does not say
   std::vector<std::string> architectures;  // class names, for instance "GemmaForCausalLM"
 
   Json source;             // the file as read; save() writes it back with what changed

@@ -32,8 +32,8 @@ at::Tensor gather(const std::vector<int64_t>& rows, const std::vector<int64_t>& 
   return out;
 }
 
-at::Tensor draw(const at::Tensor& logits, const LiveRows& live, const std::vector<int64_t>& keys, const std::vector<int64_t>& next_positions,
-                const GenerateOptions& options, int64_t step) {
+at::Tensor draw(const at::Tensor& logits, const LiveRows& live, const std::vector<int64_t>& keys,
+                const std::vector<int64_t>& next_positions, const GenerateOptions& options, int64_t step) {
   at::Tensor allowed = logits;
   if (step < options.min_new_tokens && !options.eos_token_ids.empty()) {
     allowed = logits.clone();
@@ -45,7 +45,8 @@ at::Tensor draw(const at::Tensor& logits, const LiveRows& live, const std::vecto
 }
 
 // Appends the drawn ids; rows that are done leave the cache. Returns the ids of the rows that stay, in slot order.
-std::vector<int64_t> advance(LiveRows& live, const at::Tensor& drawn, KvCache& cache, const GenerateOptions& options, bool last_step) {
+std::vector<int64_t> advance(LiveRows& live, const at::Tensor& drawn, KvCache& cache, const GenerateOptions& options,
+                             bool last_step) {
   const auto* ids = drawn.const_data_ptr<int64_t>();
   std::vector<int64_t> stay(ids, ids + live.rows.size());
   for (size_t slot = 0; slot < live.rows.size(); ++slot) {
@@ -85,8 +86,8 @@ PackedBatch next_batch(const std::vector<int64_t>& ids, const KvCache& cache, co
 
 }  // namespace
 
-Generated generate(const Model& model, const PackedBatch& prompts, const std::vector<int64_t>& row_keys, const GenerateOptions& options,
-                   const Job& job) {
+Generated generate(const Model& model, const PackedBatch& prompts, const std::vector<int64_t>& row_keys,
+                   const GenerateOptions& options, const Job& job) {
   check_options(options);
   (void)model.lm_weight();
   const int64_t rows = prompts.rows();

@@ -55,7 +55,8 @@ at::Tensor Gpt2::activate(const at::Tensor& x) const {
   return at::gelu(x, config_.activation == kernels::Activation::GeluTanh ? "tanh" : "none");
 }
 
-at::Tensor Gpt2::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache) const {
+at::Tensor Gpt2::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                           KvCache* cache) const {
   const at::Tensor qkv = at::addmm(layer.qkv.bias, norm(x, layer.attention_norm), layer.qkv.weight);
   const at::Tensor parts = qkv.view({x.size(0), 3, config_.heads, config_.head_dim});
   double scale = config_.scale_attention ? 1.0 / std::sqrt(static_cast<double>(config_.head_dim)) : 1.0;

@@ -19,7 +19,8 @@ KvCache::KvCache(const ModelConfig& config, int64_t rows, int64_t capacity, at::
 
 void KvCache::begin(const PackedBatch& batch) {
   prefilling_ = lengths_.empty();
-  PRUDENT_CHECK(batch.rows() == rows_, "E_SHAPE", "batch", std::to_string(rows_) + " rows as in the cache", std::to_string(batch.rows()));
+  PRUDENT_CHECK(batch.rows() == rows_, "E_SHAPE", "batch", std::to_string(rows_) + " rows as in the cache",
+                std::to_string(batch.rows()));
   if (prefilling_) lengths_.assign(static_cast<size_t>(rows_), 0);
   at::Tensor slots = at::empty({batch.tokens()}, at::kLong);
   auto* slot = slots.mutable_data_ptr<int64_t>();
@@ -28,7 +29,8 @@ void KvCache::begin(const PackedBatch& batch) {
   for (int64_t row = 0; row < rows_; ++row) {
     int32_t& length = lengths_[static_cast<size_t>(row)];
     const int32_t added = batch.lengths[static_cast<size_t>(row)];
-    PRUDENT_CHECK(prefilling_ || added == 1, "E_SHAPE", "batch", "one token a row once the cache is filled", std::to_string(added));
+    PRUDENT_CHECK(prefilling_ || added == 1, "E_SHAPE", "batch", "one token a row once the cache is filled",
+                  std::to_string(added));
     PRUDENT_CHECK(length + added <= capacity_, "E_TOO_LONG", "batch", "at most " + std::to_string(capacity_) + " tokens in a row",
                   std::to_string(length + added));
     for (int32_t i = 0; i < added; ++i) *slot++ = row * capacity_ + length + i;
@@ -54,7 +56,8 @@ void KvCache::remove_row(int64_t row) {
   if (row != last) {
     const int64_t length = lengths_[static_cast<size_t>(last)];
     for (auto* tensors : {&keys_, &values_}) {
-      for (at::Tensor& tensor : *tensors) tensor.select(0, row).narrow(0, 0, length).copy_(tensor.select(0, last).narrow(0, 0, length));
+      for (at::Tensor& tensor : *tensors)
+        tensor.select(0, row).narrow(0, 0, length).copy_(tensor.select(0, last).narrow(0, 0, length));
     }
     lengths_[static_cast<size_t>(row)] = lengths_[static_cast<size_t>(last)];
   }

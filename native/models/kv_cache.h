@@ -40,9 +40,9 @@ class KvCache {
   int64_t rows_;
   int64_t capacity_;
   bool prefilling_ = true;
-  std::vector<int32_t> lengths_;          // [rows]
-  at::Tensor length_tensor_;              // [rows] int32
-  at::Tensor slots_;                      // [tokens] int64: row * capacity + position of each token of the running batch
+  std::vector<int32_t> lengths_;           // [rows]
+  at::Tensor length_tensor_;               // [rows] int32
+  at::Tensor slots_;                       // [tokens] int64: row * capacity + position of each token of the running batch
   std::vector<at::Tensor> keys_, values_;  // per layer [rows, capacity, kv_heads, head_dim]
 };
 

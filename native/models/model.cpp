@@ -143,7 +143,8 @@ void Model::set_score_weight(const at::Tensor& weight) {
   PRUDENT_CHECK(weight.dim() == 2 && weight.size(0) >= 1 && weight.size(1) == config_.hidden_size, "E_SHAPE", "weight",
                 "[n, " + std::to_string(config_.hidden_size) + "]", c10::str(weight.sizes()));
   // Always a copy: the caller's tensor stays the caller's.
-  score_weight_ = weight.detach().to(at::TensorOptions().dtype(dtype_).device(device()), /*non_blocking=*/false, /*copy=*/true).contiguous();
+  score_weight_ =
+      weight.detach().to(at::TensorOptions().dtype(dtype_).device(device()), /*non_blocking=*/false, /*copy=*/true).contiguous();
   score_weight_.set_requires_grad(grad);
   keep(kScore, score_weight_);
   config_.num_labels = weight.size(0);

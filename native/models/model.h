@@ -69,7 +69,7 @@ class Model {
   [[nodiscard]] const at::Tensor& score_weight() const;  // [num_labels, hidden]; E_NO_HEAD for a causal model
   void set_score_weight(const at::Tensor& weight);       // [n, hidden] any n: also changes config().num_labels
   [[nodiscard]] bool has_value_head() const;
-  void add_value_head(uint64_t seed);                    // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
+  void add_value_head(uint64_t seed);  // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
 
   // Every parameter once, by its Hugging Face name, in a fixed order (tied weights appear once).
   [[nodiscard]] NamedTensors parameters() const;

@@ -18,8 +18,8 @@ at::Tensor PackedBatch::last_index() const {
   return index.to(ids.device());
 }
 
-PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size, int64_t max_positions,
-                 const at::Device& device) {
+PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size,
+                 int64_t max_positions, const at::Device& device) {
   PRUDENT_CHECK(rows >= 1, "E_SHAPE", "lengths", "at least one row", "none");
   PackedBatch batch;
   batch.lengths.assign(lengths, lengths + rows);
@@ -36,7 +36,8 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
     PRUDENT_CHECK(total <= INT32_MAX, "E_RANGE", "lengths", "fewer than 2^31 tokens in a batch", std::to_string(total));
     starts[row + 1] = static_cast<int32_t>(total);
   }
-  PRUDENT_CHECK(total == id_count, "E_SHAPE", "ids", "sum(lengths) = " + std::to_string(total) + " token ids", std::to_string(id_count));
+  PRUDENT_CHECK(total == id_count, "E_SHAPE", "ids", "sum(lengths) = " + std::to_string(total) + " token ids",
+                std::to_string(id_count));
   batch.ids = at::empty({total}, at::kLong);
   batch.positions = at::empty({total}, at::kLong);
   auto* id_out = batch.ids.mutable_data_ptr<int64_t>();
@@ -45,7 +46,8 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t position = 0; position < lengths[row]; ++position, ++at) {
       PRUDENT_CHECK(ids[at] >= 0 && ids[at] < vocab_size, "E_RANGE", "ids[" + std::to_string(at) + "]",
-                    "a token id in [0, " + std::to_string(vocab_size) + "), in row " + std::to_string(row), std::to_string(ids[at]));
+                    "a token id in [0, " + std::to_string(vocab_size) + "), in row " + std::to_string(row),
+                    std::to_string(ids[at]));
       id_out[at] = ids[at];
       position_out[at] = position;
     }

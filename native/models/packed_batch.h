@@ -9,9 +9,9 @@
 namespace prudent::models {
 
 struct PackedBatch {
-  at::Tensor ids;         // [tokens] int64, on the model's device
-  at::Tensor positions;   // [tokens] int64, from 0 in each row
-  at::Tensor cu_seqlens;  // [rows + 1] int32, on the CPU
+  at::Tensor ids;                // [tokens] int64, on the model's device
+  at::Tensor positions;          // [tokens] int64, from 0 in each row
+  at::Tensor cu_seqlens;         // [rows + 1] int32, on the CPU
   std::vector<int32_t> lengths;  // [rows]
 
   [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(lengths.size()); }

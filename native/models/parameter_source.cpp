@@ -104,7 +104,8 @@ FolderSource::FolderSource(const std::string& folder, const ModelConfig& config,
   const fs::path root(folder);
   std::error_code ignored;
   const bool safe = fs::exists(root / "model.safetensors", ignored) || fs::exists(root / "model.safetensors.index.json", ignored);
-  const bool pickled = fs::exists(root / "pytorch_model.bin", ignored) || fs::exists(root / "pytorch_model.bin.index.json", ignored);
+  const bool pickled =
+      fs::exists(root / "pytorch_model.bin", ignored) || fs::exists(root / "pytorch_model.bin.index.json", ignored);
   PRUDENT_CHECK(safe || !pickled, "E_UNSUPPORTED", folder, "safetensors weights",
                 "pytorch_model.bin only: convert it (AutoModel.from_pretrained, then save_pretrained)");
   files_ = SafetensorsFolder::open(folder);
@@ -151,7 +152,8 @@ bool FolderSource::ignorable(const std::string& file_name) const {
   // Buffers that older versions of transformers saved.
   const std::string_view prefix = base_prefix(architecture_);
   if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
-  if (architecture_ == Architecture::Gpt2) return numbered_name(name, "h.", ".attn.bias") || numbered_name(name, "h.", ".attn.masked_bias");
+  if (architecture_ == Architecture::Gpt2)
+    return numbered_name(name, "h.", ".attn.bias") || numbered_name(name, "h.", ".attn.masked_bias");
   return name == "rotary_emb.inv_freq" || numbered_name(name, "layers.", ".self_attn.rotary_emb.inv_freq");
 }
 

@@ -34,7 +34,11 @@ class ParameterSource {
 class RandomSource final : public ParameterSource {
  public:
   RandomSource(const ModelConfig& config, uint64_t seed, const at::Device& device)
-      : normal_std_(config.initializer_range), layers_(config.layers), hidden_(config.hidden_size), seed_(seed), device_(device) {}
+      : normal_std_(config.initializer_range),
+        layers_(config.layers),
+        hidden_(config.hidden_size),
+        seed_(seed),
+        device_(device) {}
   at::Tensor get(const ParameterRequest& request) override;
   [[nodiscard]] bool has(const std::string&) const override { return false; }
 

@@ -22,8 +22,10 @@ at::Tensor rope_inverse_frequencies(const RopeConfig& rope, int64_t head_dim) {
   const double shortest = rope.original_max_positions / rope.high_freq_factor;
   const at::Tensor wave = frequencies.reciprocal().mul(2.0 * std::numbers::pi);
   const at::Tensor slowed = at::where(wave.gt(longest), frequencies.div(rope.factor), frequencies);
-  const at::Tensor smooth =
-      wave.reciprocal().mul(rope.original_max_positions).sub(rope.low_freq_factor).div(rope.high_freq_factor - rope.low_freq_factor);
+  const at::Tensor smooth = wave.reciprocal()
+                                .mul(rope.original_max_positions)
+                                .sub(rope.low_freq_factor)
+                                .div(rope.high_freq_factor - rope.low_freq_factor);
   const at::Tensor blended = smooth.neg().add(1.0).mul(slowed).div(rope.factor).add(smooth.mul(slowed));
   return at::where(wave.lt(shortest).logical_or(wave.gt(longest)), slowed, blended);
 }

@@ -70,8 +70,8 @@ RotaryDecoder::RotaryDecoder(ModelConfig config, Task task, at::ScalarType dtype
   take_heads(source, embedding_);
 }
 
-RotaryDecoder::Projection RotaryDecoder::take_projection(ParameterSource& source, const std::string& name, int64_t out, int64_t in,
-                                                         bool bias) {
+RotaryDecoder::Projection RotaryDecoder::take_projection(ParameterSource& source, const std::string& name, int64_t out,
+                                                         int64_t in, bool bias) {
   Projection projection;
   projection.weight = take(source, name + ".weight", {out, in}, Init::Normal);
   if (bias) projection.bias = take(source, name + ".bias", {out}, Init::Zero);
@@ -82,8 +82,8 @@ at::Tensor RotaryDecoder::norm(const at::Tensor& x, const at::Tensor& weight) co
   return kernels::rms_norm(x, weight, config_.norm_eps, unit_offset_);
 }
 
-at::Tensor RotaryDecoder::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache,
-                                    const std::pair<at::Tensor, at::Tensor>& rope) const {
+at::Tensor RotaryDecoder::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch,
+                                    KvCache* cache, const std::pair<at::Tensor, at::Tensor>& rope) const {
   const int64_t tokens = x.size(0);
   const auto& [cos, sin] = rope;
   const at::Tensor normed = norm(x, layer.attention_norm);
@@ -99,8 +99,8 @@ at::Tensor RotaryDecoder::attention(const Layer& layer, int64_t index, const at:
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) const {
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
-  const at::Tensor gated = kernels::geglu(project(normed, layer.gate.weight, layer.gate.bias), project(normed, layer.up.weight, layer.up.bias),
-                                          config_.activation);
+  const at::Tensor gated = kernels::geglu(project(normed, layer.gate.weight, layer.gate.bias),
+                                          project(normed, layer.up.weight, layer.up.bias), config_.activation);
   return project_onto(x, gated, layer.down.weight, layer.down.bias);
 }
 

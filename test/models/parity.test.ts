@@ -30,7 +30,11 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 let written = 0
-async function load(config: ModelConfigJson, options: TinyModelOptions, dtype: Dtype = 'float32'): Promise<NativeModel> {
+async function load(
+  config: ModelConfigJson,
+  options: TinyModelOptions,
+  dtype: Dtype = 'float32',
+): Promise<NativeModel> {
   const path = join(folder, String(written++))
   await writeTinyModel(path, config, options)
   return loadAddon().loadModel(path, { task: options.task, dtype, device: 'cpu' })
@@ -112,10 +116,9 @@ describe.each(causal)('%s', (_, data) => {
 describe.each(classifiers)('%s labels', (_, data: ClassifierGolden) => {
   const heads = Object.keys(data.config.id2label as object).length
   const score = (options: Partial<TinyModelOptions> = {}, rows = data.rows) =>
-    withModel(
-      load(data.config, { task: 'sequence-classification', ...options }, options.dtype),
-      async (model) => [...(await model.score(toTokenRows(rows, 'rows'), batch))],
-    )
+    withModel(load(data.config, { task: 'sequence-classification', ...options }, options.dtype), async (model) => [
+      ...(await model.score(toTokenRows(rows, 'rows'), batch)),
+    ])
 
   test('scores are those of transformers with padding on either side', async () => {
     const scores = await score()
@@ -141,7 +144,9 @@ describe('forms of a folder', () => {
   test.each(cases)('%s with bare tensor names, in shards, and in bfloat16 read as float32', async (name) => {
     const data = golden.causal[name] as CausalGolden
     for (const options of [{ names: 'bare' }, { maxShardBytes: 10_000 }, { dtype: 'bfloat16' }] as const) {
-      const actual = await withModel(load(data.config, { task: 'causal-lm', ...options }), (model) => outputs(model, data))
+      const actual = await withModel(load(data.config, { task: 'causal-lm', ...options }), (model) =>
+        outputs(model, data),
+      )
       expect(relativeError(actual.logits, data.logits)).toBeLessThan(tolerances.modelOutput)
     }
   })

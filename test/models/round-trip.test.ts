@@ -39,7 +39,13 @@ async function lastValues(model: NativeModel, job: ReadJob): Promise<number[]> {
   })
 }
 
-async function save(name: string, config: ModelConfigJson, job: Omit<ReadJob, 'folder'>, dtype: Dtype, shards: boolean): Promise<Saved> {
+async function save(
+  name: string,
+  config: ModelConfigJson,
+  job: Omit<ReadJob, 'folder'>,
+  dtype: Dtype,
+  shards: boolean,
+): Promise<Saved> {
   const options: LoadModelOptions = { task: job.task, dtype, device: 'cpu' }
   await writeTinyModel(join(folder, `${name}-original`), config, { task: job.task, dtype })
   const model = await loadAddon().loadModel(join(folder, `${name}-original`), options)
@@ -87,33 +93,45 @@ describe('saved models', () => {
   })
 
   const withPython = python === null ? test.skip : test
-  withPython('load in transformers with the same numbers', async () => {
-    const saved = await saveAll()
-    const answers = transformersReads(saved)
-    for (const [index, job] of saved.entries()) {
-      const answer = answers[index]
-      expect(answer?.missing).toEqual([])
-      expect(answer?.unexpected.filter((key) => !key.startsWith('v_head.'))).toEqual([])
-      expect(answer?.dtype).toBe(`torch.${job.dtype}`)
-      expect(answer?.architectures[0]).toMatch(job.task === 'causal-lm' ? /(ForCausalLM|LMHeadModel)$/ : /ForSequenceClassification$/)
-      const error = relativeError(job.values, answer?.values.flat() ?? [])
-      if (job.dtype === 'float32') expect(error).toBeLessThan(tolerances.modelOutput)
-      else expect(error).toBeLessThan(0.1) // both round to 8 bits, at different places
-    }
-  }, 120_000)
+  withPython(
+    'load in transformers with the same numbers',
+    async () => {
+      const saved = await saveAll()
+      const answers = transformersReads(saved)
+      for (const [index, job] of saved.entries()) {
+        const answer = answers[index]
+        expect(answer?.missing).toEqual([])
+        expect(answer?.unexpected.filter((key) => !key.startsWith('v_head.'))).toEqual([])
+        expect(answer?.dtype).toBe(`torch.${job.dtype}`)
+        expect(answer?.architectures[0]).toMatch(
+          job.task === 'causal-lm' ? /(ForCausalLM|LMHeadModel)$/ : /ForSequenceClassification$/,
+        )
+        const error = relativeError(job.values, answer?.values.flat() ?? [])
+        if (job.dtype === 'float32') expect(error).toBeLessThan(tolerances.modelOutput)
+        else expect(error).toBeLessThan(0.1) // both round to 8 bits, at different places
+      }
+    },
+    120_000,
+  )
 
-  withPython('the committed golden data are what the generator writes', async () => {
-    const output = join(folder, 'models.json')
-    execFileSync(python as string, [`${root}test/golden/generators/models.py`, '--output', output], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    const fresh = readModelsGolden(output)
-    for (const [name, data] of Object.entries(golden.causal)) {
-      expect(fresh.causal[name]?.config).toEqual(data.config)
-      expect(relativeError(fresh.causal[name]?.logits ?? [], data.logits)).toBeLessThan(tolerances.modelOutput)
-    }
-    for (const [name, data] of Object.entries(golden.classifiers)) {
-      expect(relativeError(fresh.classifiers[name]?.scoresRightPadded ?? [], data.scoresRightPadded)).toBeLessThan(tolerances.modelOutput)
-    }
-  }, 120_000)
+  withPython(
+    'the committed golden data are what the generator writes',
+    async () => {
+      const output = join(folder, 'models.json')
+      execFileSync(python as string, [`${root}test/golden/generators/models.py`, '--output', output], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+      const fresh = readModelsGolden(output)
+      for (const [name, data] of Object.entries(golden.causal)) {
+        expect(fresh.causal[name]?.config).toEqual(data.config)
+        expect(relativeError(fresh.causal[name]?.logits ?? [], data.logits)).toBeLessThan(tolerances.modelOutput)
+      }
+      for (const [name, data] of Object.entries(golden.classifiers)) {
+        expect(relativeError(fresh.classifiers[name]?.scoresRightPadded ?? [], data.scoresRightPadded)).toBeLessThan(
+          tolerances.modelOutput,
+        )
+      }
+    },
+    120_000,
+  )
 })

@@ -22,7 +22,11 @@ interface Tensor {
  * Write a Hugging Face folder whose weights are a hash of their names: the models of test/golden/tiny_models.py. Every value
  * has at most 8 significant bits, so float32 and bfloat16 files hold the same numbers.
  */
-export async function writeTinyModel(folder: string, config: ModelConfigJson, options: TinyModelOptions): Promise<void> {
+export async function writeTinyModel(
+  folder: string,
+  config: ModelConfigJson,
+  options: TinyModelOptions,
+): Promise<void> {
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, 'config.json'), JSON.stringify(config))
   const prefix = config.model_type === 'gpt2' ? 'transformer.' : 'model.'

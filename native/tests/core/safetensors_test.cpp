@@ -34,7 +34,8 @@ std::string entry(const std::string& name, const std::string& dtype, const std::
 TEST_CASE("safetensors: tensors of every dtype come back the same, with metadata") {
   const TemporaryFolder folder;
   NamedTensors tensors;
-  for (const at::ScalarType type : {at::kByte, at::kBFloat16, at::kFloat, at::kLong, at::kHalf, at::kDouble, at::kInt, at::kBool}) {
+  for (const at::ScalarType type :
+       {at::kByte, at::kBFloat16, at::kFloat, at::kLong, at::kHalf, at::kDouble, at::kInt, at::kBool}) {
     tensors.emplace_back(c10::toString(type), at::arange(5, at::kFloat).to(type).view({5, 1}));
   }
   tensors.emplace_back("scalar", at::full({}, 2.5, at::kFloat));
@@ -46,8 +47,8 @@ TEST_CASE("safetensors: tensors of every dtype come back the same, with metadata
   for (const auto& [name, tensor] : tensors) {
     CAPTURE(name);
     const at::Tensor read = file->tensor(name);
-    CHECK(read.scalar_type() == tensor.scalar_type());
-    CHECK(read.sizes() == tensor.sizes());
+    CHECK((read.scalar_type() == tensor.scalar_type()));
+    CHECK((read.sizes() == tensor.sizes()));
     CHECK(read.equal(tensor));
   }
 }
@@ -87,7 +88,8 @@ TEST_CASE("safetensors: every broken header is E_CORRUPT_FILE that says what is 
       {"a name twice", file_bytes("{" + good + "," + good + "}", 8), "a second time"},
       {"metadata that are no strings", file_bytes(R"({"__metadata__":{"k":1}})", 0), "an integer"},
       {"an entry without members", file_bytes(R"({"a":{}})", 0), "other members"},
-      {"an entry with another member", file_bytes("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"x\":1}}", 4), "other members"},
+      {"an entry with another member", file_bytes("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"x\":1}}", 4),
+       "other members"},
       {"a dtype that nobody knows", file_bytes("{" + entry("a", "F33", "[2]", "[0,8]") + "}", 8), "F33"},
       {"a negative shape", file_bytes("{" + entry("a", "F32", "[-2]", "[0,8]") + "}", 8), "-2"},
       {"a fractional shape", file_bytes("{" + entry("a", "F32", "[2.0]", "[0,8]") + "}", 8), "2.0"},
@@ -118,7 +120,8 @@ TEST_CASE("safetensors: missing files, names and dtypes have their own codes") {
   CHECK(error_of([&] { (void)SafetensorsFile::open(folder.file("none")); }).code == "E_NOT_FOUND");
   CHECK(error_of([&] { (void)SafetensorsFile::open(folder.path()); }).code == "E_IO");
   CHECK(error_of([&] { (void)SafetensorsFolder::open(folder.path()); }).code == "E_NOT_FOUND");
-  const auto file = SafetensorsFile::open(folder.write("f8.safetensors", file_bytes("{" + entry("a", "F8_E4M3", "[2]", "[0,2]") + "}", 2)));
+  const auto file =
+      SafetensorsFile::open(folder.write("f8.safetensors", file_bytes("{" + entry("a", "F8_E4M3", "[2]", "[0,2]") + "}", 2)));
   CHECK(error_of([&] { (void)file->tensor("a"); }).code == "E_DTYPE");
   CHECK(error_of([&] { (void)file->tensor("b"); }).code == "E_MISSING_TENSOR");
 }
@@ -140,7 +143,7 @@ TEST_CASE("safetensors: shards respect their limit and the index finds every ten
   const Json index = parse_json(read_text_file(folder.file("model.safetensors.index.json")), "index");
   CHECK(index.find("metadata")->find("total_size")->as_int("") == 180);
   const SafetensorsFolder read = SafetensorsFolder::open(folder.path());
-  CHECK(read.names() == std::vector<std::string>{"a", "b", "c"});
+  CHECK((read.names() == std::vector<std::string>{"a", "b", "c"}));
   for (const auto& [name, tensor] : three_tensors()) CHECK(read.tensor(name).equal(tensor));
 }
 

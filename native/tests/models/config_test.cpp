@@ -34,15 +34,15 @@ ModelConfig parse_with(const char* text, const std::string& members) {
 
 TEST_CASE("config: the hub's form") {
   const ModelConfig config = parse(kGemma);
-  CHECK(config.architecture == Architecture::Gemma);
+  CHECK((config.architecture == Architecture::Gemma));
   CHECK(config.head_dim == 256);
   CHECK(config.kv_heads == 1);
-  CHECK(config.activation == Activation::GeluTanh);
+  CHECK((config.activation == Activation::GeluTanh));
   CHECK(config.rope.theta == 10000.0);
-  CHECK(config.rope.kind == RopeConfig::Kind::Default);
+  CHECK((config.rope.kind == RopeConfig::Kind::Default));
   CHECK(config.tie_word_embeddings);
   CHECK(config.saved_dtype == "bfloat16");
-  CHECK(config.eos_token_ids == std::vector<int64_t>{1});
+  CHECK((config.eos_token_ids == std::vector<int64_t>{1}));
   CHECK(config.bos_token_id == 2);
   CHECK(config.pad_token_id == 0);
   CHECK(config.num_labels == 2);
@@ -50,23 +50,23 @@ TEST_CASE("config: the hub's form") {
 
 TEST_CASE("config: the form of transformers 5") {
   const ModelConfig config = parse(kLlama);
-  CHECK(config.rope.kind == RopeConfig::Kind::Llama3);
+  CHECK((config.rope.kind == RopeConfig::Kind::Llama3));
   CHECK(config.rope.theta == 500000.0);
   CHECK(config.rope.factor == 32.0);
   CHECK(config.rope.original_max_positions == 8192.0);
   CHECK(config.head_dim == 64);
   CHECK(config.saved_dtype == "bfloat16");
-  CHECK(config.eos_token_ids == std::vector<int64_t>{128001, 128009});
+  CHECK((config.eos_token_ids == std::vector<int64_t>{128001, 128009}));
   CHECK(!config.pad_token_id.has_value());
 }
 
 TEST_CASE("config: Gemma's activation by the age of the file") {
-  CHECK(parse_with(kGemma, R"("hidden_activation":"gelu")").activation == Activation::GeluExact);
-  CHECK(parse_with(kGemma, R"("hidden_activation":"gelu_pytorch_tanh")").activation == Activation::GeluTanh);
+  CHECK((parse_with(kGemma, R"("hidden_activation":"gelu")").activation == Activation::GeluExact));
+  CHECK((parse_with(kGemma, R"("hidden_activation":"gelu_pytorch_tanh")").activation == Activation::GeluTanh));
   const std::string five = R"("transformers_version":"5.23.0",)";
-  CHECK(parse_with(kGemma, five + R"("hidden_activation":"gelu")").activation == Activation::GeluTanh);
-  CHECK(parse_with(kGemma, five + R"("hidden_act":"gelu_python")").activation == Activation::GeluExact);
-  CHECK(parse_with(kGemma, five + R"("hidden_act":"silu")").activation == Activation::Silu);
+  CHECK((parse_with(kGemma, five + R"("hidden_activation":"gelu")").activation == Activation::GeluTanh));
+  CHECK((parse_with(kGemma, five + R"("hidden_act":"gelu_python")").activation == Activation::GeluExact));
+  CHECK((parse_with(kGemma, five + R"("hidden_act":"silu")").activation == Activation::Silu));
 }
 
 TEST_CASE("config: defaults of transformers where the file is silent") {
@@ -74,7 +74,7 @@ TEST_CASE("config: defaults of transformers where the file is silent") {
   CHECK(gpt2.hidden_size == 768);
   CHECK(gpt2.intermediate_size == 3072);
   CHECK(gpt2.tie_word_embeddings);
-  CHECK(gpt2.activation == Activation::GeluTanh);
+  CHECK((gpt2.activation == Activation::GeluTanh));
   CHECK(parse(R"({"model_type":"llama"})").kv_heads == 32);
   CHECK(!parse(R"({"model_type":"llama"})").tie_word_embeddings);
   CHECK(parse_with(kLlama, R"("rope_parameters":{"rope_type":"llama3","factor":8.0})").rope.original_max_positions == 131072.0);
@@ -136,9 +136,9 @@ TEST_CASE("config: a folder's generation_config.json has the last word on EOS") 
   folder.write("adapter_config.json", "{}");
   CHECK(error_of([&] { (void)read_model_config(folder.path()); }).code == "E_UNSUPPORTED");
   folder.write("config.json", kGemma);
-  CHECK(read_model_config(folder.path()).eos_token_ids == std::vector<int64_t>{1});
+  CHECK((read_model_config(folder.path()).eos_token_ids == std::vector<int64_t>{1}));
   folder.write("generation_config.json", R"({"eos_token_id":[1,107]})");
-  CHECK(read_model_config(folder.path()).eos_token_ids == std::vector<int64_t>{1, 107});
+  CHECK((read_model_config(folder.path()).eos_token_ids == std::vector<int64_t>{1, 107}));
 }
 
 TEST_CASE("config: written back with what changed and all that was there") {

@@ -34,8 +34,8 @@ PackedBatch pack_rows(const Model& model, const Rows& rows) {
     ids.insert(ids.end(), row.begin(), row.end());
     lengths.push_back(static_cast<int32_t>(row.size()));
   }
-  return pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()), model.config().vocab_size,
-              model.config().max_positions, model.device());
+  return pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()),
+              model.config().vocab_size, model.config().max_positions, model.device());
 }
 
 Rows generate_rows(const Model& model, const Rows& prompts, const std::vector<int64_t>& keys, const GenerateOptions& options) {
@@ -78,7 +78,7 @@ TEST_CASE("generation: with a cache the tokens are those of the whole forward") 
     options.max_new_tokens = 20;
     options.sampling.greedy = true;
     const Rows responses = generate_rows(*model, kPrompts, {0, 1, 2, 3}, options);
-    for (size_t row = 0; row < kPrompts.size(); ++row) CHECK(responses[row] == greedy_without_cache(*model, kPrompts[row], 20));
+    for (size_t row = 0; row < kPrompts.size(); ++row) CHECK((responses[row] == greedy_without_cache(*model, kPrompts[row], 20)));
   }
 }
 
@@ -98,7 +98,7 @@ TEST_CASE("generation: rows stop at any of their EOS ids and keep it; the others
         expected.push_back(id);
         if (id == whole[0][4] || id == whole[2][1]) break;
       }
-      CHECK(stopped[row] == expected);
+      CHECK((stopped[row] == expected));
     }
   }
 }
@@ -106,12 +106,12 @@ TEST_CASE("generation: rows stop at any of their EOS ids and keep it; the others
 TEST_CASE("generation: a sample depends on seed, key and row alone, not on the batch around it") {
   const auto model = tiny_model(kConfigs[1], Task::CausalLm, at::kFloat);
   const Rows together = generate_rows(*model, kPrompts, {10, 11, 12, 13}, sampling_options(1));
-  CHECK(together == generate_rows(*model, kPrompts, {10, 11, 12, 13}, sampling_options(1)));
+  CHECK((together == generate_rows(*model, kPrompts, {10, 11, 12, 13}, sampling_options(1))));
   for (size_t row = 0; row < kPrompts.size(); ++row) {
-    CHECK(generate_rows(*model, {kPrompts[row]}, {10 + static_cast<int64_t>(row)}, sampling_options(1))[0] == together[row]);
+    CHECK((generate_rows(*model, {kPrompts[row]}, {10 + static_cast<int64_t>(row)}, sampling_options(1))[0] == together[row]));
   }
-  CHECK(together != generate_rows(*model, kPrompts, {10, 11, 12, 13}, sampling_options(2)));
-  CHECK(together != generate_rows(*model, kPrompts, {20, 21, 22, 23}, sampling_options(1)));
+  CHECK((together != generate_rows(*model, kPrompts, {10, 11, 12, 13}, sampling_options(2))));
+  CHECK((together != generate_rows(*model, kPrompts, {20, 21, 22, 23}, sampling_options(1))));
 }
 
 TEST_CASE("generation: first tokens are drawn with the model's probabilities") {

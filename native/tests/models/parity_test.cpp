@@ -56,7 +56,8 @@ double rms_error(const std::vector<double>& actual, const std::vector<double>& e
 PackedBatch pack_rows(const Model& model, const Json& rows) {
   const auto golden_rows = tests::golden_rows(rows);
   return pack(golden_rows.ids.data(), static_cast<int64_t>(golden_rows.ids.size()), golden_rows.lengths.data(),
-              static_cast<int64_t>(golden_rows.lengths.size()), model.config().vocab_size, model.config().max_positions, model.device());
+              static_cast<int64_t>(golden_rows.lengths.size()), model.config().vocab_size, model.config().max_positions,
+              model.device());
 }
 
 struct Outputs {
@@ -77,7 +78,8 @@ Outputs outputs_of(const Model& model, const Json& rows) {
   at::Tensor index = at::empty({static_cast<int64_t>(sources.size())}, at::kLong);
   std::copy(sources.begin(), sources.end(), index.mutable_data_ptr<int64_t>());
   const at::Tensor targets = batch.ids.index_select(0, index.add(1));
-  const auto logprobs = kernels::token_logprob(hidden.index_select(0, index), model.lm_weight(), std::nullopt, targets, false).logprobs;
+  const auto logprobs =
+      kernels::token_logprob(hidden.index_select(0, index), model.lm_weight(), std::nullopt, targets, false).logprobs;
   return {values_of(last), values_of(model.logits(last)), values_of(logprobs)};
 }
 
@@ -131,10 +133,12 @@ TEST_CASE("parity: scores of classifiers, whichever side transformers pads") {
     CHECK(relative_error(scores, right) < tests::kModelFp32);
     CHECK(relative_error(scores, left) < tests::kModelFp32);
     // The twin: a score read one token early.
-    const at::Tensor early = at::linear(model->hidden(batch).index_select(0, batch.last_index().sub(1).clamp_min(0)), model->score_weight());
+    const at::Tensor early =
+        at::linear(model->hidden(batch).index_select(0, batch.last_index().sub(1).clamp_min(0)), model->score_weight());
     CHECK(relative_error(values_of(early), right) > tests::kModelFp32);
     const auto half = tiny_model(golden_member(data, "config").dump(), Task::SequenceClassification, at::kBFloat16);
-    const double allowed = tests::kModelBf16Factor * golden_member(golden_member(data, "bf16Error"), "scores").as_number("scores");
+    const double allowed =
+        tests::kModelBf16Factor * golden_member(golden_member(data, "bf16Error"), "scores").as_number("scores");
     const double floor = tests::kModelBf16Floor * *std::max_element(right.begin(), right.end());
     CHECK(rms_error(values_of(half->scores(batch)), right) <= std::max(allowed, floor));
   }
@@ -151,8 +155,8 @@ TEST_CASE("parity: greedy continuations are the same tokens") {
     const PackedBatch prompts = pack_rows(*model, golden_member(data, "prompts"));
     const Generated generated = generate(*model, prompts, {0, 1, 2, 3}, options, Job());
     const auto expected = tests::golden_rows(golden_member(data, "greedy"));
-    CHECK(generated.lengths == expected.lengths);
-    CHECK(generated.ids == expected.ids);
+    CHECK((generated.lengths == expected.lengths));
+    CHECK((generated.ids == expected.ids));
   }
 }
 

@@ -25,7 +25,8 @@ inline double tiny_hash(const std::string& label, int64_t index) {
 }
 
 inline bool is_norm_gain(const std::string& name) {
-  return name.ends_with("norm.weight") || name.ends_with("ln_1.weight") || name.ends_with("ln_2.weight") || name.ends_with("ln_f.weight");
+  return name.ends_with("norm.weight") || name.ends_with("ln_1.weight") || name.ends_with("ln_2.weight") ||
+         name.ends_with("ln_f.weight");
 }
 
 inline at::Tensor tiny_values(const std::string& name, at::IntArrayRef shape, models::Architecture architecture) {
