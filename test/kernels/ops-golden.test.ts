@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
-import { ops } from '../../ts/index.js'
 import type { KlEstimator } from '../../ts/addon/native.js'
+import { ops } from '../../ts/index.js'
 import { relativeError, tolerances } from '../support/tolerances.js'
 
-// Written by test/golden/generators/kernels.py: numpy in float64, from classic TRL's algorithm.
+// Written by test/golden/generators/public_ops.py: numpy in float64, from classic TRL's algorithm.
 type Numbers = number[]
 interface Case<Input, Output> {
   input: Input & { shape: [number, number] }
@@ -79,20 +79,32 @@ function ppo(input: Golden['ppoLoss'][number]['input']) {
 }
 
 function pairs(input: Golden['bradleyTerry'][number]['input']) {
-  return ops.bradleyTerry({ ...input, chosen: Float32Array.from(input.chosen), rejected: Float32Array.from(input.rejected) })
+  return ops.bradleyTerry({
+    ...input,
+    chosen: Float32Array.from(input.chosen),
+    rejected: Float32Array.from(input.rejected),
+  })
 }
 
 describe('variance_kl_advantage against numpy', () => {
-  const worst = async (input: Parameters<typeof advantages>[0], output: Golden['varianceKlAdvantage'][number]['output']) => {
+  const worst = async (
+    input: Parameters<typeof advantages>[0],
+    output: Golden['varianceKlAdvantage'][number]['output'],
+  ) => {
     const ours = await advantages(input)
     const names = ['rewards', 'advantages', 'returns', 'kl'] as const
     return Math.max(...names.map((name) => errorOf(ours[name], output[name])))
   }
-  it.each(golden.varianceKlAdvantage.map((one, index) => [index, one] as const))('case %i', async (_, { input, output }) => {
-    expect(await worst(input, output)).toBeLessThanOrEqual(tolerance)
-    // The twin: other weights of the KL give other rewards.
-    expect(await worst({ ...input, klWeights: input.klWeights.map((w) => w * 1.2) }, output)).toBeGreaterThan(tolerance)
-  })
+  it.each(golden.varianceKlAdvantage.map((one, index) => [index, one] as const))(
+    'case %i',
+    async (_, { input, output }) => {
+      expect(await worst(input, output)).toBeLessThanOrEqual(tolerance)
+      // The twin: other weights of the KL give other rewards.
+      expect(await worst({ ...input, klWeights: input.klWeights.map((w) => w * 1.2) }, output)).toBeGreaterThan(
+        tolerance,
+      )
+    },
+  )
 })
 
 describe('ppo_loss against numpy', () => {
@@ -100,7 +112,9 @@ describe('ppo_loss against numpy', () => {
     const ours = await ppo(input)
     const tokens = input.responseLengths.reduce((sum, length) => sum + length, 0)
     const scaled = (values: ArrayLike<number>) => Array.from(values, (value) => value * tokens)
-    const stats = Object.entries(output.stats).map(([name, value]) => errorOf([ours.stats[name] ?? Number.NaN], [value]))
+    const stats = Object.entries(output.stats).map(([name, value]) =>
+      errorOf([ours.stats[name] ?? Number.NaN], [value]),
+    )
     const errors = [
       errorOf([ours.loss, ours.policyLoss, ours.valueLoss], [output.loss, output.policyLoss, output.valueLoss]),
       errorOf(scaled(ours.gradLogprobs), scaled(output.gradLogprobs)),
@@ -111,7 +125,9 @@ describe('ppo_loss against numpy', () => {
   }
   it.each(golden.ppoLoss.map((one, index) => [index, one] as const))('case %i', async (_, { input, output }) => {
     expect(await worst(input, output)).toBeLessThanOrEqual(tolerance)
-    expect(await worst({ ...input, advantages: input.advantages.map((a) => a + 0.1) }, output)).toBeGreaterThan(tolerance)
+    expect(await worst({ ...input, advantages: input.advantages.map((a) => a + 0.1) }, output)).toBeGreaterThan(
+      tolerance,
+    )
   })
 })
 

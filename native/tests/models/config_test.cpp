@@ -28,7 +28,8 @@ ModelConfig parse(const std::string& text) { return parse_model_config(text, "co
 // The config with members replaced.
 ModelConfig parse_with(const char* text, const std::string& members) {
   Json json = parse_json(text, "text");
-  for (const auto& [key, value] : parse_json("{" + members + "}", "members").as_object("")) json.set(key, value);
+  const Json changes = parse_json("{" + members + "}", "members");
+  for (const auto& [key, value] : changes.as_object("")) json.set(key, value);
   return parse(json.dump());
 }
 

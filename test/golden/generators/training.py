@@ -4,11 +4,6 @@ Writes test/golden/data/training.json: for each case the inputs, and what ten st
 Run: python test/golden/generators/training.py
 """
 
-import sys
-
-# This folder holds a statistics.py, which must not stand in for Python's own.
-sys.path.append(sys.path.pop(0))
-
 import json
 import math
 from pathlib import Path

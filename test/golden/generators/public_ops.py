@@ -1,7 +1,8 @@
 """Golden numbers of the public operations: plain numpy in float64, written from classic TRL's algorithm and from the definition
 of the Bradley-Terry loss, not from our code. Gradients are central differences.
 
-python test/golden/generators/kernels.py > test/golden/data/kernels.json
+python test/golden/generators/public_ops.py > test/golden/data/kernels.json
+(Not kernels.py: transformers looks for a Python package of that name, and would take this one.)
 """
 
 import json
