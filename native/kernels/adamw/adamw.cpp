@@ -12,12 +12,15 @@ namespace {
 // Names are put together on failure only: this runs for every parameter of every step.
 std::string name_of(size_t index, const char* field) { return "parameters[" + std::to_string(index) + "]." + field; }
 
-bool is_kernel_dtype(const at::Tensor& tensor) { return tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16; }
+bool is_kernel_dtype(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16;
+}
 
 void check_like(const at::Tensor& tensor, size_t index, const char* field, const at::Tensor& parameter) {
   PRUDENT_CHECK(tensor.defined() && tensor.sizes() == parameter.sizes(), "E_SHAPE", name_of(index, field),
                 "shape " + shape_text(parameter.sizes()), describe(tensor));
-  PRUDENT_CHECK(tensor.device() == parameter.device(), "E_DEVICE", name_of(index, field), "the parameter's device", describe(tensor));
+  PRUDENT_CHECK(tensor.device() == parameter.device(), "E_DEVICE", name_of(index, field), "the parameter's device",
+                describe(tensor));
 }
 
 void check_state(const at::Tensor& state, size_t index, const char* field, const at::Tensor& parameter) {

@@ -19,17 +19,18 @@ void update(const AdamwArgs& args, const AdamwEntry& entry, int64_t begin, int64
   float *moment1 = entry.moment1 + begin, *moment2 = entry.moment2 + begin;
   float* master = entry.master == nullptr ? nullptr : entry.master + begin;
   const float keep = 1.0f - args.lr * entry.weight_decay;
-  each_vector(end - begin, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    const Vec g = load_at(gradient + i, n) * args.gradient_scale;
-    const Vec m = args.beta1 * load_at(moment1 + i, n) + args.gradient_weight1 * g;
-    const Vec v = args.beta2 * load_at(moment2 + i, n) + args.gradient_weight2 * g * g;
-    store_at(moment1 + i, m, n);
-    store_at(moment2 + i, v, n);
-    const Vec old = master == nullptr ? load_at(parameter + i, n) : load_at(master + i, n);
-    const Vec p = old * keep - args.step_size * m / (square_root(v) * args.root_correction + args.eps);
-    if (master != nullptr) store_at(master + i, p, n);
-    store_at(parameter + i, p, n);
-  });
+  each_vector(
+      end - begin, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+        const Vec g = load_at(gradient + i, n) * args.gradient_scale;
+        const Vec m = args.beta1 * load_at(moment1 + i, n) + args.gradient_weight1 * g;
+        const Vec v = args.beta2 * load_at(moment2 + i, n) + args.gradient_weight2 * g * g;
+        store_at(moment1 + i, m, n);
+        store_at(moment2 + i, v, n);
+        const Vec old = master == nullptr ? load_at(parameter + i, n) : load_at(master + i, n);
+        const Vec p = old * keep - args.step_size * m / (square_root(v) * args.root_correction + args.eps);
+        if (master != nullptr) store_at(master + i, p, n);
+        store_at(parameter + i, p, n);
+      });
 }
 
 void run_chunk(const AdamwArgs& args, const AdamwEntry& entry, int64_t chunk) {

@@ -23,8 +23,8 @@ struct AdamwArgs {
   int64_t entry_count, chunk_count;
   float lr, beta1, beta2, eps, gradient_scale;
   float gradient_weight1, gradient_weight2;  // 1 - beta, rounded once: 1 - 0.999f is off by 5e-5 of itself
-  float step_size;        // lr / (1 - beta1^step)
-  float root_correction;  // 1 / sqrt(1 - beta2^step)
+  float step_size;                           // lr / (1 - beta1^step)
+  float root_correction;                     // 1 / sqrt(1 - beta2^step)
 };
 
 constexpr int64_t kAdamwChunk = 8192;  // items of one task

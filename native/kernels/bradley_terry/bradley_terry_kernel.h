@@ -8,9 +8,9 @@
 namespace prudent::kernels {
 
 struct BradleyTerryArgs {
-  const float *chosen, *rejected;        // [pairs, heads]
-  float *grad_chosen, *grad_rejected;    // [pairs, heads]
-  float* loss;                           // [1]
+  const float *chosen, *rejected;            // [pairs, heads]
+  float *grad_chosen, *grad_rejected;        // [pairs, heads]
+  float* loss;                               // [1]
   float *loss_per_head, *accuracy_per_head;  // [heads]
   double* partial;  // [blocks, heads, 2] with blocks = ceil(pairs / kPairBlock): loss and hits, summed in order
   int64_t pairs, heads;

@@ -10,14 +10,14 @@
 #include "kernels/common/cuda_stream.h"
 
 // name_cuda(args, stream), or the CPU version for this machine's instruction set.
-#define PRUDENT_RUN_KERNEL(name, args, tensor)                                                         \
-  do {                                                                                                 \
-    if ((tensor).is_cuda()) {                                                                          \
-      ::prudent::kernels::name##_cuda(args, ::prudent::kernels::current_cuda_stream(tensor));          \
-      ::prudent::kernels::check_cuda_launch(#name);                                                    \
-    } else {                                                                                           \
-      PRUDENT_RUN_CPU_KERNEL(name, args);                                                              \
-    }                                                                                                  \
+#define PRUDENT_RUN_KERNEL(name, args, tensor)                                                \
+  do {                                                                                        \
+    if ((tensor).is_cuda()) {                                                                 \
+      ::prudent::kernels::name##_cuda(args, ::prudent::kernels::current_cuda_stream(tensor)); \
+      ::prudent::kernels::check_cuda_launch(#name);                                           \
+    } else {                                                                                  \
+      PRUDENT_RUN_CPU_KERNEL(name, args);                                                     \
+    }                                                                                         \
   } while (false)
 #else
 #define PRUDENT_RUN_KERNEL(name, args, tensor) PRUDENT_RUN_CPU_KERNEL(name, args)

@@ -57,8 +57,9 @@ PRUDENT_VEC void strip(int64_t columns, int64_t depth, Strided a, const float* b
 
 // c[rows, columns] = (accumulate ? c : 0) + a[rows, depth] * b[depth, columns]; columns a multiple of kWidth, rows of b and c
 // contiguous. Sums run over depth in order: the result depends on nothing but the operands and the instruction set.
-static __attribute__((noinline, unused)) void small_matmul(int64_t rows, int64_t columns, int64_t depth, Strided a, const float* b,
-                                                           int64_t b_row, float* c, int64_t c_row, bool accumulate) {
+static __attribute__((noinline, unused)) void small_matmul(int64_t rows, int64_t columns, int64_t depth, Strided a,
+                                                           const float* b, int64_t b_row, float* c, int64_t c_row,
+                                                           bool accumulate) {
   int64_t m = 0;
   for (; m + kTileRows <= rows; m += kTileRows) {
     strip<kTileRows>(columns, depth, {a.data + m * a.row, a.row, a.column}, b, b_row, c + m * c_row, c_row, accumulate);

@@ -15,7 +15,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct MultiHeadNode : torch::autograd::Function<MultiHeadNode> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& index, const at::Tensor& weight) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& index,
+                            const at::Tensor& weight) {
     context->save_for_backward({hidden, index, weight});
     const at::Tensor scores = at::empty({index.size(0), weight.size(0)}, hidden.options().dtype(at::kFloat));
     const MultiHeadForward args{.hidden = hidden.const_data_ptr(),

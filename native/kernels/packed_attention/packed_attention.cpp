@@ -16,11 +16,10 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Tokens may lie apart, as in a slice of a fused projection; heads may not.
-at::Tensor with_dense_heads(const at::Tensor& x) {
-  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
-}
+at::Tensor with_dense_heads(const at::Tensor& x) { return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous(); }
 
-AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens, double scale) {
+AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
+                        double scale) {
   return {.cu_seqlens = cu_seqlens.const_data_ptr<int32_t>(),
           .rows = cu_seqlens.size(0) - 1,
           .heads = q.size(1),
@@ -84,7 +83,8 @@ void check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t tokens) {
   const at::Tensor dense = cu_seqlens.contiguous();
   const int32_t* cu = dense.const_data_ptr<int32_t>();
   const int64_t rows = dense.size(0) - 1;
-  PRUDENT_CHECK(rows >= 0 && cu[0] == 0 && cu[rows] == tokens, "E_RANGE", "cu_seqlens", "0 first and " + std::to_string(tokens) + " last",
+  PRUDENT_CHECK(rows >= 0 && cu[0] == 0 && cu[rows] == tokens, "E_RANGE", "cu_seqlens",
+                "0 first and " + std::to_string(tokens) + " last",
                 rows < 0 ? "nothing" : std::to_string(cu[0]) + " and " + std::to_string(cu[rows]));
   for (int64_t r = 0; r < rows; ++r) {
     PRUDENT_CHECK(cu[r] <= cu[r + 1], "E_RANGE", "cu_seqlens[" + std::to_string(r + 1) + "]", std::to_string(cu[r]) + " or more",
@@ -108,7 +108,8 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   check_head_counts(q, k, "k");
   check_cu_seqlens(cu_seqlens, q.size(0));
   if (!q.device().is_cpu()) return packed_attention_reference(q, k, v, cu_seqlens, scale);
-  return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), cu_seqlens.contiguous(), scale);
+  return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), cu_seqlens.contiguous(),
+                                    scale);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache, const at::Tensor& lengths,

@@ -10,7 +10,8 @@ namespace prudent::kernels {
 // q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim] fp32 | bf16; cu_seqlens [rows + 1] int32 on the CPU,
 // cu_seqlens[0] = 0, row r holds tokens cu_seqlens[r] .. cu_seqlens[r + 1] -> [tokens, heads, head_dim].
 // Softmax and accumulation in fp32. Differentiable in q, k, v.
-at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens, double scale);
+at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
+                            double scale);
 at::Tensor packed_attention_reference(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
                                       double scale);
 

@@ -37,9 +37,9 @@ class Scratch {
 template <typename T>
 void copy_rows(const T* from, int64_t stride, int64_t count, int64_t dim, int64_t width, float factor, float* to) {
   for (int64_t t = 0; t < count; ++t) {
-    each_vector(dim, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-      store(to + t * width + j, load_at(from + t * stride + j, n) * factor);
-    });
+    each_vector(
+        dim, [&](int64_t j, int64_t n)
+                 __attribute__((always_inline)) { store(to + t * width + j, load_at(from + t * stride + j, n) * factor); });
   }
 }
 
@@ -55,18 +55,18 @@ void copy_transposed(const T* from, int64_t stride, int64_t count, int64_t dim, 
 template <typename T>
 void write_rows(const float* from, int64_t width, int64_t count, int64_t dim, float factor, T* to, int64_t stride) {
   for (int64_t t = 0; t < count; ++t) {
-    each_vector(dim, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-      store_at(to + t * stride + j, load(from + t * width + j) * factor, n);
-    });
+    each_vector(
+        dim, [&](int64_t j, int64_t n)
+                 __attribute__((always_inline)) { store_at(to + t * stride + j, load(from + t * width + j) * factor, n); });
   }
 }
 
 // What one row under one key/value head is made of.
 struct Task {
   int64_t start, length, kv_head;
-  int64_t dim;           // head_dim
-  int64_t dim_width;     // head_dim, padded
-  int64_t time_width;    // length, padded
+  int64_t dim;         // head_dim
+  int64_t dim_width;   // head_dim, padded
+  int64_t time_width;  // length, padded
 
   Task(const AttentionShape& shape, int64_t index)
       : start(shape.cu_seqlens[index / shape.kv_heads]),
@@ -109,11 +109,11 @@ template <typename T>
 void forward_task(const AttentionForward& args, const Task& task, Scratch& scratch) {
   const AttentionShape& shape = args.shape;
   const int64_t group = shape.heads / shape.kv_heads, out_stride = shape.heads * task.dim;
-  float* keys = scratch.take(task.dim * task.time_width);          // [dim, time]
-  float* values = scratch.take(task.length * task.dim_width);      // [time, dim]
-  float* queries = scratch.take(kQueries * task.dim_width);        // [block, dim]
-  float* scores = scratch.take(kQueries * task.time_width);        // [block, time]
-  float* outputs = scratch.take(kQueries * task.dim_width);        // [block, dim]
+  float* keys = scratch.take(task.dim * task.time_width);      // [dim, time]
+  float* values = scratch.take(task.length * task.dim_width);  // [time, dim]
+  float* queries = scratch.take(kQueries * task.dim_width);    // [block, dim]
+  float* scores = scratch.take(kQueries * task.time_width);    // [block, time]
+  float* outputs = scratch.take(kQueries * task.dim_width);    // [block, dim]
   const T* k = static_cast<const T*>(args.k) + task.start * shape.k_stride + task.kv_head * task.dim;
   const T* v = static_cast<const T*>(args.v) + task.start * shape.v_stride + task.kv_head * task.dim;
   copy_transposed(k, shape.k_stride, task.length, task.dim, task.time_width, keys);
@@ -126,24 +126,26 @@ void forward_task(const AttentionForward& args, const Task& task, Scratch& scrat
       small_matmul(count, limit, task.dim, {queries, task.dim_width, 1}, keys, task.time_width, scores, task.time_width, false);
       float sums[kQueries], maxima[kQueries];
       softmax_block(scores, task.time_width, limit, first, count, sums, maxima);
-      small_matmul(count, task.dim_width, seen, {scores, task.time_width, 1}, values, task.dim_width, outputs, task.dim_width, false);
+      small_matmul(count, task.dim_width, seen, {scores, task.time_width, 1}, values, task.dim_width, outputs, task.dim_width,
+                   false);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t token = task.start + first + i;
         const float inverse = 1.0f / sums[i];
         args.logsumexp[token * shape.heads + head] = maxima[i] + __builtin_logf(sums[i]);
         T* out = static_cast<T*>(args.out) + token * out_stride + head * task.dim;
-        each_vector(task.dim, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-          store_at(out + j, load(outputs + i * task.dim_width + j) * inverse, n);
-        });
+        each_vector(
+            task.dim, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+              store_at(out + j, load(outputs + i * task.dim_width + j) * inverse, n);
+            });
       }
     }
   }
 }
 
-// scores -> probabilities, slopes (d loss / d probability) -> d loss / d score; zeros above the diagonal. Queries carry the scale,
-// so the gradient of the keys has it already and that of the queries takes it on writing.
-void slope_block(float* scores, float* slopes, int64_t width, int64_t limit, int64_t first, int64_t queries, const float* logsumexps,
-                 const float* deltas) {
+// scores -> probabilities, slopes (d loss / d probability) -> d loss / d score; zeros above the diagonal. Queries carry the
+// scale, so the gradient of the keys has it already and that of the queries takes it on writing.
+void slope_block(float* scores, float* slopes, int64_t width, int64_t limit, int64_t first, int64_t queries,
+                 const float* logsumexps, const float* deltas) {
   for (int64_t i = 0; i < queries; ++i) {
     float *p = scores + i * width, *d = slopes + i * width;
     for (int64_t s = first + i + 1; s < limit; ++s) p[s] = -__builtin_inff();
@@ -195,14 +197,16 @@ void backward_task(const AttentionBackward& args, const Task& task, Scratch& scr
       small_matmul(count, limit, dim, {grad_outputs, dim_width, 1}, values_across, time_width, slopes, time_width, false);
       slope_block(scores, slopes, time_width, limit, first, count, logsumexps, deltas);
       small_matmul(count, dim_width, seen, {slopes, time_width, 1}, keys, dim_width, grad_queries, dim_width, false);
-      write_rows(grad_queries, dim_width, count, dim, shape.scale, static_cast<T*>(args.grad_q) + token * out_stride + head * dim, out_stride);
+      write_rows(grad_queries, dim_width, count, dim, shape.scale, static_cast<T*>(args.grad_q) + token * out_stride + head * dim,
+                 out_stride);
       small_matmul(seen, dim_width, count, {slopes, 1, time_width}, queries, dim_width, grad_keys, dim_width, true);
       small_matmul(seen, dim_width, count, {scores, 1, time_width}, grad_outputs, dim_width, grad_values, dim_width, true);
     }
   }
-  write_rows(grad_keys, dim_width, task.length, dim, 1.0f, static_cast<T*>(args.grad_k) + task.start * kv_stride + task.kv_head * dim, kv_stride);
-  write_rows(grad_values, dim_width, task.length, dim, 1.0f, static_cast<T*>(args.grad_v) + task.start * kv_stride + task.kv_head * dim,
-             kv_stride);
+  write_rows(grad_keys, dim_width, task.length, dim, 1.0f,
+             static_cast<T*>(args.grad_k) + task.start * kv_stride + task.kv_head * dim, kv_stride);
+  write_rows(grad_values, dim_width, task.length, dim, 1.0f,
+             static_cast<T*>(args.grad_v) + task.start * kv_stride + task.kv_head * dim, kv_stride);
 }
 
 // Tasks of about this many multiplications share a range.
@@ -224,7 +228,8 @@ PRUDENT_VEC void each_task(const AttentionShape& shape, int64_t scratch_floats, 
 
 // One query of one head against `length` cached keys; `weights` holds `length` floats, `sum` dim_width floats.
 template <typename T>
-void attend_cached(const CachedAttention& args, const T* q, const T* k, const T* v, int64_t length, float* weights, float* sum, T* out) {
+void attend_cached(const CachedAttention& args, const T* q, const T* k, const T* v, int64_t length, float* weights, float* sum,
+                   T* out) {
   const int64_t dim = args.head_dim, stride = args.cache_token_stride;
   float max = -__builtin_inff();
   for (int64_t s = 0; s < length; ++s) {
@@ -232,16 +237,17 @@ void attend_cached(const CachedAttention& args, const T* q, const T* k, const T*
     max = weights[s] > max ? weights[s] : max;
   }
   Vec total = {};
-  each_vector(length, [&](int64_t s, int64_t n) __attribute__((always_inline)) {
-    const Vec e = exp(load_at(weights + s, n) - max);
-    store_at(weights + s, e, n);
-    total += load_at(weights + s, n);
-  });
+  each_vector(
+      length, [&](int64_t s, int64_t n) __attribute__((always_inline)) {
+        const Vec e = exp(load_at(weights + s, n) - max);
+        store_at(weights + s, e, n);
+        total += load_at(weights + s, n);
+      });
   fill_zero(sum, round_up(dim));
   for (int64_t s = 0; s < length; ++s) {
-    each_vector(dim, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-      store(sum + j, load(sum + j) + weights[s] * load_at(v + s * stride + j, n));
-    });
+    each_vector(
+        dim, [&](int64_t j, int64_t n)
+                 __attribute__((always_inline)) { store(sum + j, load(sum + j) + weights[s] * load_at(v + s * stride + j, n)); });
   }
   write_rows(sum, round_up(dim), 1, dim, 1.0f / sum_lanes(total), out, dim);
 }
@@ -255,8 +261,9 @@ void cached(const CachedAttention& args) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / args.heads, head = i % args.heads;
       const int64_t cache = row * args.cache_row_stride + head / group * dim;
-      attend_cached(args, static_cast<const T*>(args.q) + row * args.q_stride + head * dim, static_cast<const T*>(args.k_cache) + cache,
-                    static_cast<const T*>(args.v_cache) + cache, args.lengths[row], weights, sum, static_cast<T*>(args.out) + i * dim);
+      attend_cached(args, static_cast<const T*>(args.q) + row * args.q_stride + head * dim,
+                    static_cast<const T*>(args.k_cache) + cache, static_cast<const T*>(args.v_cache) + cache, args.lengths[row],
+                    weights, sum, static_cast<T*>(args.out) + i * dim);
     }
   });
 }

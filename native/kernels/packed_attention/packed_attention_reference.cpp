@@ -36,7 +36,8 @@ at::Tensor packed_attention_reference(const at::Tensor& q, const at::Tensor& k, 
   std::vector<at::Tensor> rows;
   for (int64_t r = 0; r + 1 < bounds.numel(); ++r) {
     const int64_t start = cu[r], length = cu[r + 1] - cu[r];
-    if (length > 0) rows.push_back(attend(q.narrow(0, start, length), k.narrow(0, start, length), v.narrow(0, start, length), scale));
+    if (length > 0)
+      rows.push_back(attend(q.narrow(0, start, length), k.narrow(0, start, length), v.narrow(0, start, length), scale));
   }
   return rows.empty() ? at::empty_like(q) : at::cat(rows, 0);
 }

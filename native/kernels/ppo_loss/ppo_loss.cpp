@@ -24,7 +24,8 @@ struct Arguments {
 
 // The forward pass already knows the gradient; backward scales it.
 struct PpoLossNode : torch::autograd::Function<PpoLossNode> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& logprobs, const at::Tensor& values, const Arguments* rest) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& logprobs, const at::Tensor& values,
+                            const Arguments* rest) {
     const PpoLoss result = ppo_loss(logprobs, values, rest->old_logprobs, rest->old_values, rest->advantages, rest->returns,
                                     rest->response_lengths, rest->options);
     context->save_for_backward({result.grad_logprobs, result.grad_values});
@@ -74,9 +75,9 @@ PpoLossStats stats_of(const PpoSums& sums, int64_t tokens, const PpoLossOptions&
 
 }  // namespace
 
-PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs, const at::Tensor& old_values,
-                 const at::Tensor& advantages, const at::Tensor& returns, const at::Tensor& response_lengths,
-                 const PpoLossOptions& options) {
+PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
+                 const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
+                 const at::Tensor& response_lengths, const PpoLossOptions& options) {
   check_dtype(logprobs, "logprobs", at::kFloat);
   check_dims(logprobs, "logprobs", 2, "[batch, time]");
   PRUDENT_CHECK(logprobs.numel() > 0, "E_SHAPE", "logprobs", "at least one token", describe(logprobs));

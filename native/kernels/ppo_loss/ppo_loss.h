@@ -22,16 +22,16 @@ struct PpoLossOptions {
 // Means are masked means over the valid tokens.
 struct PpoLossStats {
   double policy_loss = 0, value_loss = 0, loss = 0;
-  double approx_kl = 0;        // 0.5 * mean((logprobs - old)^2)
-  double policy_kl = 0;        // mean(old - logprobs)
-  double clip_fraction = 0;    // share of tokens where the clipped policy loss is the larger
+  double approx_kl = 0;      // 0.5 * mean((logprobs - old)^2)
+  double policy_kl = 0;      // mean(old - logprobs)
+  double clip_fraction = 0;  // share of tokens where the clipped policy loss is the larger
   double value_clip_fraction = 0;
   double ratio_mean = 0;
   double advantages_mean = 0;
   double returns_mean = 0, returns_var = 0;  // unbiased (ddof 1, as TRL); 0 for one token
   double value_mean = 0, value_error = 0;    // mean((V - R)^2)
   double value_mean_old = 0, value_var_old = 0;
-  bool skipped = false;        // ratio threshold exceeded
+  bool skipped = false;  // ratio threshold exceeded
 };
 
 struct PpoLoss {

@@ -9,17 +9,17 @@ namespace prudent::kernels {
 
 // Sums over valid tokens, in fp64.
 struct PpoSums {
-  double policy, value, ratio, squared_difference, difference, clipped, value_clipped, advantage, returns, returns_squared, values,
-      value_error, old_values, old_values_squared;
+  double policy, value, ratio, squared_difference, difference, clipped, value_clipped, advantage, returns, returns_squared,
+      values, value_error, old_values, old_values_squared;
 };
 constexpr int kPpoSums = 14;
 
 struct PpoLossArgs {
   const float *logprobs, *values, *old_logprobs, *old_values, *advantages, *returns;  // [batch, time]
-  const int32_t* lengths;                                                            // [batch]
-  float *grad_logprobs, *grad_values;                                                // [batch, time]
-  PpoSums* rows;                                                                     // [batch]
-  PpoSums* total;                                                                    // [1], rows added in order
+  const int32_t* lengths;                                                             // [batch]
+  float *grad_logprobs, *grad_values;                                                 // [batch, time]
+  PpoSums* rows;                                                                      // [batch]
+  PpoSums* total;                                                                     // [1], rows added in order
   int64_t batch, time;
   float clip_range, clip_range_value, vf_coef, ratio_threshold;
 };

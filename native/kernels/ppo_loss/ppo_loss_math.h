@@ -79,8 +79,7 @@ PRUDENT_MATH int64_t bounded_length(const PpoLossArgs& args, int64_t row) {
 }
 
 PRUDENT_MATH PpoToken token_at(const PpoLossArgs& args, int64_t at) {
-  return {args.logprobs[at],   args.values[at],     args.old_logprobs[at],
-          args.old_values[at], args.advantages[at], args.returns[at]};
+  return {args.logprobs[at], args.values[at], args.old_logprobs[at], args.old_values[at], args.advantages[at], args.returns[at]};
 }
 
 }  // namespace prudent::kernels

@@ -24,8 +24,8 @@ Terms terms_of(const at::Tensor& logprobs, const at::Tensor& values, const at::T
   t.ratio = (logprobs - old_logprobs).exp();
   t.policy = -advantages * t.ratio;
   t.policy_clipped = -advantages * at::clamp(t.ratio, 1.0 - options.clip_range, 1.0 + options.clip_range);
-  const at::Tensor clipped =
-      at::clamp(values, std::optional(old_values - options.clip_range_value), std::optional(old_values + options.clip_range_value));
+  const at::Tensor clipped = at::clamp(values, std::optional(old_values - options.clip_range_value),
+                                       std::optional(old_values + options.clip_range_value));
   t.value = (values - returns).square();
   t.value_clipped = (clipped - returns).square();
   t.policy_loss = at::maximum(t.policy, t.policy_clipped).mean();

@@ -34,7 +34,8 @@ Normalised run_forward(const at::Tensor& x, const at::Tensor& weight, double eps
 }
 
 struct RmsNormNode : torch::autograd::Function<RmsNormNode> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps, bool unit_offset) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps,
+                            bool unit_offset) {
     const Normalised out = run_forward(x, weight, eps, unit_offset);
     context->save_for_backward({x, weight, out.rstd});
     context->saved_data["unit_offset"] = unit_offset;

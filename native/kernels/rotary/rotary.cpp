@@ -14,9 +14,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Rows of [heads, head_dim] without gaps; tokens may lie apart, as in a slice of a fused projection.
-at::Tensor with_dense_rows(const at::Tensor& x) {
-  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
-}
+at::Tensor with_dense_rows(const at::Tensor& x) { return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous(); }
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos, const at::Tensor& sin, float sign) {
   const at::Tensor dense = with_dense_rows(x);

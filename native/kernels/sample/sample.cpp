@@ -32,7 +32,8 @@ at::Tensor uniform_of(const at::Tensor& row_keys, const at::Tensor& positions, u
 
 }  // namespace
 
-at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options) {
+at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
+                  const SampleOptions& options) {
   check_kernel_dtype(logits, "logits");
   check_dims(logits, "logits", 2, "[rows, vocab]");
   PRUDENT_CHECK(logits.size(1) > 0, "E_SHAPE", "logits", "a vocabulary of at least one token", describe(logits));
@@ -65,8 +66,8 @@ at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at
                         .bf16 = dense.scalar_type() == at::kBFloat16};
   PRUDENT_RUN_CPU_KERNEL(sample_run, args);
   for (int64_t r = 0; r < args.rows; ++r) {
-    PRUDENT_CHECK(args.ids[r] >= 0, "E_NON_FINITE", "logits[" + std::to_string(r) + "]", "finite numbers or -infinity, at least one finite",
-                  "NaN, +infinity or nothing finite");
+    PRUDENT_CHECK(args.ids[r] >= 0, "E_NON_FINITE", "logits[" + std::to_string(r) + "]",
+                  "finite numbers or -infinity, at least one finite", "NaN, +infinity or nothing finite");
   }
   return ids;
 }

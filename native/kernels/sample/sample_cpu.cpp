@@ -119,17 +119,18 @@ int64_t sample_row(const SampleArgs& args, int64_t row) {
   if (args.greedy) return first_equal(logits, vocab, top);
 
   float* weights = args.weights + row * vocab;
-  each_vector(vocab, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    store_at(weights + i, (load_at(logits + i, n) - top) * args.inverse_temperature, n);
-  });
+  each_vector(
+      vocab, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+        store_at(weights + i, (load_at(logits + i, n) - top) * args.inverse_temperature, n);
+      });
   if (args.top_k > 0 && args.top_k < vocab) {
     // `order` is not in use yet: its memory serves as scratch.
     const float smallest = kth_largest(weights, reinterpret_cast<float*>(args.order + row * vocab), vocab, args.top_k);
     for (int64_t i = 0; i < vocab; ++i) weights[i] = weights[i] < smallest ? -__builtin_inff() : weights[i];
   }
-  each_vector(vocab, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    store_at(weights + i, exp(load_at(weights + i, n)), n);
-  });
+  each_vector(
+      vocab, [&](int64_t i, int64_t n)
+                 __attribute__((always_inline)) { store_at(weights + i, exp(load_at(weights + i, n)), n); });
   if (args.top_p < 1.0) keep_top_p(weights, args.order + row * vocab, vocab, args.top_p);
   return draw(weights, vocab, args.uniform[row]);
 }

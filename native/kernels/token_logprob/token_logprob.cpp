@@ -21,8 +21,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Items of one chunk of logits (64 MiB in fp32). The vocabulary is cut, not the tokens: then a chunk's part of the weight gradient
-// is complete, and only the small gradient of the hidden states adds up over chunks.
+// Items of one chunk of logits (64 MiB in fp32). The vocabulary is cut, not the tokens: then a chunk's part of the weight
+// gradient is complete, and only the small gradient of the hidden states adds up over chunks.
 constexpr int64_t kChunkItems = int64_t{1} << 24;
 // Up to this many logits in all (8 MiB in fp32) they are kept for backward instead of being computed again.
 constexpr int64_t kKeptItems = int64_t{1} << 21;
@@ -66,7 +66,8 @@ Forward run_forward(const at::Tensor& hidden, const Head& head, const at::Tensor
   Forward result;
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const at::Tensor logits = head.logits(hidden, first, std::min(step, head.vocab() - first));
-    const LogprobAccumulate args{head.describe_chunk(logits, first), targets.const_data_ptr<int64_t>(), states.data(), want_entropy};
+    const LogprobAccumulate args{head.describe_chunk(logits, first), targets.const_data_ptr<int64_t>(), states.data(),
+                                 want_entropy};
     PRUDENT_RUN_CPU_KERNEL(logprob_accumulate, args);
     if (step == head.vocab() && logits.numel() <= kKeptItems) result.logits = logits;
   }
@@ -178,11 +179,13 @@ TokenLogprob token_logprob(const at::Tensor& hidden, const at::Tensor& weight, c
 
   TokenLogprob out;
   out.logprobs = TokenLogprobNode::apply(hidden.contiguous(), weight.contiguous(),
-                                         bias ? std::make_optional(bias->contiguous()) : std::nullopt, targets.contiguous(), temperature, want_entropy ? &out.entropy : nullptr);
+                                         bias ? std::make_optional(bias->contiguous()) : std::nullopt, targets.contiguous(),
+                                         temperature, want_entropy ? &out.entropy : nullptr);
   return out;
 }
 
-at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden, const at::Tensor& ref_weight) {
+at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden,
+                    const at::Tensor& ref_weight) {
   check_pair(hidden, "hidden", weight, "weight");
   check_pair(ref_hidden, "ref_hidden", ref_weight, "ref_weight");
   check_same_dtype(ref_hidden, "ref_hidden", hidden);

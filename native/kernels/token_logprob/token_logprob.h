@@ -25,7 +25,8 @@ TokenLogprob token_logprob_reference(const at::Tensor& hidden, const at::Tensor&
 
 // Exact KL per token, summed over the vocabulary: sum_v p_v (log p_v - log q_v), p from (hidden, weight), q from the
 // reference pair -> [tokens] fp32. No gradient.
-at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden, const at::Tensor& ref_weight);
+at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden,
+                    const at::Tensor& ref_weight);
 at::Tensor token_kl_reference(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& ref_hidden,
                               const at::Tensor& ref_weight);
 

@@ -51,14 +51,16 @@ void accumulate_token(const LogprobAccumulate& args, int64_t t) {
   const float max = chunk_max > state.max ? chunk_max : state.max;
   Vec sum = {}, weighted = {};
   if (args.want_entropy) {
-    each_vector(row.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-      const Vec shifted = row.at(i, n) - max, e = first_lanes(exp(shifted), n);
-      sum += e;
-      weighted += e * max_of(shifted, broadcast(-1e4f));  // a logit of -infinity adds 0
-    });
+    each_vector(
+        row.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+          const Vec shifted = row.at(i, n) - max, e = first_lanes(exp(shifted), n);
+          sum += e;
+          weighted += e * max_of(shifted, broadcast(-1e4f));  // a logit of -infinity adds 0
+        });
   } else {
-    each_vector(row.columns,
-                [&](int64_t i, int64_t n) __attribute__((always_inline)) { sum += first_lanes(exp(row.at(i, n) - max), n); });
+    each_vector(
+        row.columns, [&](int64_t i, int64_t n)
+                         __attribute__((always_inline)) { sum += first_lanes(exp(row.at(i, n) - max), n); });
   }
   if (state.sum > 0.0f) {
     const float factor = rescale(state.max, max);
@@ -81,9 +83,9 @@ void gradient_of_token(const LogprobGradient& args, int64_t t) {
   const bool here = target >= 0 && target < row.columns;
   // Taken before the logit may be overwritten.
   const float at_target = here ? scale * (1.0f - __builtin_expf(row.at(target) - logsumexp)) : 0.0f;
-  each_vector(row.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    store_at(out + i, -scale * exp(row.at(i, n) - logsumexp), n);
-  });
+  each_vector(
+      row.columns, [&](int64_t i, int64_t n)
+                       __attribute__((always_inline)) { store_at(out + i, -scale * exp(row.at(i, n) - logsumexp), n); });
   if (here) set(out[target], at_target);
 }
 
@@ -94,13 +96,14 @@ void kl_of_token(const KlAccumulate& args, int64_t t) {
   const float p_chunk = maximum(p), q_chunk = maximum(q);
   const float p_max = p_chunk > ps.max ? p_chunk : ps.max, q_max = q_chunk > qs.max ? q_chunk : qs.max;
   Vec p_sum = {}, q_sum = {}, weighted = {};
-  each_vector(p.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    const Vec lp = p.at(i, n), lq = q.at(i, n);
-    const Vec e = first_lanes(exp(lp - p_max), n);
-    p_sum += e;
-    q_sum += first_lanes(exp(lq - q_max), n);
-    weighted += e > 0.0f ? e * (lp - lq) : Vec{};
-  });
+  each_vector(
+      p.columns, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
+        const Vec lp = p.at(i, n), lq = q.at(i, n);
+        const Vec e = first_lanes(exp(lp - p_max), n);
+        p_sum += e;
+        q_sum += first_lanes(exp(lq - q_max), n);
+        weighted += e > 0.0f ? e * (lp - lq) : Vec{};
+      });
   if (ps.sum > 0.0f) {
     const float factor = rescale(ps.max, p_max);
     ps.sum *= factor;
@@ -124,11 +127,13 @@ PRUDENT_VEC void each_token(const LogitsChunk& chunk, const Body& body) {
 }  // namespace
 
 void logprob_accumulate(const LogprobAccumulate& args) {
-  each_token(args.chunk, [&](int64_t t) { args.chunk.bf16 ? accumulate_token<Bf16>(args, t) : accumulate_token<float>(args, t); });
+  each_token(args.chunk,
+             [&](int64_t t) { args.chunk.bf16 ? accumulate_token<Bf16>(args, t) : accumulate_token<float>(args, t); });
 }
 
 void logprob_gradient(const LogprobGradient& args) {
-  each_token(args.chunk, [&](int64_t t) { args.chunk.bf16 ? gradient_of_token<Bf16>(args, t) : gradient_of_token<float>(args, t); });
+  each_token(args.chunk,
+             [&](int64_t t) { args.chunk.bf16 ? gradient_of_token<Bf16>(args, t) : gradient_of_token<float>(args, t); });
 }
 
 void kl_accumulate(const KlAccumulate& args) {

@@ -1,5 +1,5 @@
-// What the CPU version of token_logprob takes: a chunk of logits [tokens, columns] that covers the vocabulary from `first` on, and
-// the running state of each token's softmax.
+// What the CPU version of token_logprob takes: a chunk of logits [tokens, columns] that covers the vocabulary from `first` on,
+// and the running state of each token's softmax.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct LogprobAccumulate {
 // slopes[t, v] = d loss / d logits = grad[t] * inverse_temperature * ([v == target] - softmax(v)).
 struct LogprobGradient {
   LogitsChunk chunk;
-  void* slopes;  // [tokens, columns] in the dtype of the logits; may be the logits themselves
+  void* slopes;             // [tokens, columns] in the dtype of the logits; may be the logits themselves
   const int64_t* targets;   // [tokens]
   const float* logsumexps;  // [tokens]
   const float* grad;        // [tokens]

@@ -33,7 +33,7 @@ struct VarianceKlAdvantage {
 
 // logprobs, ref_logprobs, values [batch, time] fp32; scores, kl_weights [batch] fp32; response_lengths [batch] int32 with
 // 1 <= length <= time, valid positions from 0; kl_per_token [batch, time] fp32, needed for Full and ignored otherwise.
-// What stands outside the valid positions is never read. 
+// What stands outside the valid positions is never read.
 // No gradient: advantages and returns are constants of the PPO loss.
 VarianceKlAdvantage variance_kl_advantage(const at::Tensor& logprobs, const at::Tensor& ref_logprobs, const at::Tensor& values,
                                           const at::Tensor& scores, const at::Tensor& kl_weights,

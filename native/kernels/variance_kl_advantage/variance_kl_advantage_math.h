@@ -32,8 +32,8 @@ PRUDENT_MATH RowMoments reward_row(const VarianceKlAdvantageArgs& args, int64_t 
   RowMoments moments = {0.0, 0.0};
   for (int64_t t = 0; t < length; ++t) {
     const int64_t at = start + t;
-    const float kl =
-        args.kind == KlKind::Full ? args.kl_per_token[at] : token_kl_estimate(args.logprobs[at], args.ref_logprobs[at], args.kind);
+    const float kl = args.kind == KlKind::Full ? args.kl_per_token[at]
+                                               : token_kl_estimate(args.logprobs[at], args.ref_logprobs[at], args.kind);
     const float reward = (t == length - 1 ? args.scores[row] : 0.0f) - args.kl_weights[row] * kl;
     args.kl[at] = kl;
     args.rewards[at] = reward;

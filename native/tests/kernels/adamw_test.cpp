@@ -50,8 +50,11 @@ TEST_CASE("adamw: parity over ten steps, all dtypes, empty and chunk-crossing pa
     at::ScalarType dtype, gradient;
     bool master;
   };
-  for (const Kind kind : {Kind{at::kFloat, at::kFloat, false}, {at::kBFloat16, at::kBFloat16, true}, {at::kBFloat16, at::kFloat, true},
-                          {at::kBFloat16, at::kBFloat16, false}, {at::kFloat, at::kBFloat16, false}}) {
+  for (const Kind kind : {Kind{at::kFloat, at::kFloat, false},
+                          {at::kBFloat16, at::kBFloat16, true},
+                          {at::kBFloat16, at::kFloat, true},
+                          {at::kBFloat16, at::kBFloat16, false},
+                          {at::kFloat, at::kBFloat16, false}}) {
     CAPTURE(static_cast<int>(kind.dtype));
     CAPTURE(kind.master);
     auto ours = parameters(kind.dtype, kind.gradient, kind.master), theirs = parameters(kind.dtype, kind.gradient, kind.master);

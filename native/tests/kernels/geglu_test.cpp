@@ -39,13 +39,15 @@ TEST_CASE("geglu: parity and gradient over odd shapes") {
 }
 
 TEST_CASE("geglu: gradient of the reference against differences") {
-  for (const Activation activation : kActivations) check_differences(reference(activation), {normal({3, 7}, 1), normal({3, 7}, 2)});
+  for (const Activation activation : kActivations)
+    check_differences(reference(activation), {normal({3, 7}, 1), normal({3, 7}, 2)});
 }
 
 TEST_CASE("geglu: the whole range of gates, saturated ends included") {
   const at::Tensor gate = at::linspace(-120.0, 120.0, 4801).view({1, 4801}), up = at::ones_like(gate);
   for (const Activation activation : kActivations) {
-    const at::Tensor ours = kernels::geglu(gate, up, activation), truth = kernels::geglu_reference(gate.to(at::kDouble), up.to(at::kDouble), activation);
+    const at::Tensor ours = kernels::geglu(gate, up, activation),
+                     truth = kernels::geglu_reference(gate.to(at::kDouble), up.to(at::kDouble), activation);
     CHECK((ours.to(at::kDouble) - truth).abs().max().item<double>() <= 1e-5);
     CHECK(ours.isfinite().all().item<bool>());
   }

@@ -40,8 +40,8 @@ TEST_CASE("multi_head: gradient of the reference against differences") {
 
 TEST_CASE("multi_head: bf16 hidden states under fp32 heads are multiplied in fp32") {
   const at::Tensor hidden = normal({5, 40}, 1).to(at::kBFloat16), weight = normal({3, 40}, 2), index = ids({0, 4});
-  CHECK(error_of(kernels::multi_head(hidden, index, weight), kernels::multi_head_reference(hidden.to(at::kFloat), index, weight)) <=
-        kParityMatmulFp32);
+  CHECK(error_of(kernels::multi_head(hidden, index, weight),
+                 kernels::multi_head_reference(hidden.to(at::kFloat), index, weight)) <= kParityMatmulFp32);
 }
 
 TEST_CASE("multi_head: wrong arguments are named") {

@@ -33,8 +33,8 @@ TEST_CASE("packed_attention: parity and gradient over odd shapes") {
     std::vector<int32_t> cu;
     int64_t heads, kv_heads, dim;
   };
-  const std::vector<Shape> shapes = {{{0, 2}, 1, 1, 8},          {{0, 1, 4, 5}, 2, 2, 6},   {{0, 13, 29, 29, 40}, 4, 2, 32},
-                                     {{0, 100, 117}, 4, 1, 20},  {{0, 33, 97}, 2, 1, 256},  {{0, 31, 63, 64}, 3, 3, 16},
+  const std::vector<Shape> shapes = {{{0, 2}, 1, 1, 8},         {{0, 1, 4, 5}, 2, 2, 6},  {{0, 13, 29, 29, 40}, 4, 2, 32},
+                                     {{0, 100, 117}, 4, 1, 20}, {{0, 33, 97}, 2, 1, 256}, {{0, 31, 63, 64}, 3, 3, 16},
                                      {{0, 64, 161}, 6, 2, 64}};
   for (const Shape& s : shapes) {
     CAPTURE(s.cu.back());
@@ -88,7 +88,8 @@ TEST_CASE("packed_attention: parity of the cached step with the packed pass and 
       const at::Tensor k = normal({3, 12, kv_heads, dim}, 1).to(dtype), v = normal({3, 12, kv_heads, dim}, 2).to(dtype);
       const at::Tensor q = normal({3, heads, dim}, 3).to(dtype), lengths = int32({1, 12, 7});
       const at::Tensor ours = kernels::cached_attention(q, k, v, lengths, 0.2);
-      const at::Tensor truth = kernels::cached_attention_reference(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), lengths, 0.2);
+      const at::Tensor truth =
+          kernels::cached_attention_reference(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), lengths, 0.2);
       const double tolerance = dtype == at::kFloat ? kParityMatmulFp32 : kBf16Floor;
       CHECK(error_of(ours, truth) <= tolerance);
       CHECK(error_of(kernels::cached_attention(q + 0.5, k, v, lengths, 0.2), truth) > tolerance);

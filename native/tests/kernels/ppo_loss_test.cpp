@@ -43,12 +43,15 @@ PpoLoss run(const Case& c, const PpoLossOptions& options = {}) {
   return kernels::ppo_loss(c.logprobs, c.values, c.old_logprobs, c.old_values, c.advantages, c.returns, c.lengths, options);
 }
 PpoLoss reference(const Case& c, const PpoLossOptions& options = {}) {
-  return kernels::ppo_loss_reference(c.logprobs, c.values, c.old_logprobs, c.old_values, c.advantages, c.returns, c.lengths, options);
+  return kernels::ppo_loss_reference(c.logprobs, c.values, c.old_logprobs, c.old_values, c.advantages, c.returns, c.lengths,
+                                     options);
 }
 
 std::vector<double> numbers(const PpoLossStats& s) {
-  return {s.policy_loss,  s.value_loss, s.loss,        s.approx_kl,  s.policy_kl,   s.clip_fraction,  s.value_clip_fraction, s.ratio_mean,
-          s.advantages_mean, s.returns_mean, s.returns_var, s.value_mean, s.value_error, s.value_mean_old, s.value_var_old, s.skipped ? 1.0 : 0.0};
+  return {s.policy_loss,        s.value_loss,          s.loss,        s.approx_kl,       s.policy_kl,
+          s.clip_fraction,      s.value_clip_fraction, s.ratio_mean,  s.advantages_mean, s.returns_mean,
+          s.returns_var,        s.value_mean,          s.value_error, s.value_mean_old,  s.value_var_old,
+          s.skipped ? 1.0 : 0.0};
 }
 
 double worst(const PpoLoss& a, const PpoLoss& b, double tokens) {
@@ -63,7 +66,12 @@ double worst(const PpoLoss& a, const PpoLoss& b, double tokens) {
 // One token at a chosen place.
 Case single(double log_ratio, double value_step, double advantage, double value_error) {
   const auto one = [](double x) { return at::full({1, 1}, x, at::TensorOptions().dtype(at::kFloat)); };
-  return {one(log_ratio), one(value_step), one(0.0), one(0.0), one(advantage), one(value_step - value_error),
+  return {one(log_ratio),
+          one(value_step),
+          one(0.0),
+          one(0.0),
+          one(advantage),
+          one(value_step - value_error),
           at::tensor(std::vector<int32_t>{1}, at::TensorOptions().dtype(at::kInt))};
 }
 
@@ -77,7 +85,8 @@ TEST_CASE("ppo_loss: parity over odd shapes") {
     const double tokens = c.lengths.sum().item<double>();
     const PpoLoss truth = reference(c);
     CHECK(worst(run(c), truth, tokens) <= kStatisticFp32);
-    for (at::Tensor Case::*field : {&Case::logprobs, &Case::values, &Case::old_logprobs, &Case::old_values, &Case::advantages, &Case::returns}) {
+    for (at::Tensor Case::*field :
+         {&Case::logprobs, &Case::values, &Case::old_logprobs, &Case::old_values, &Case::advantages, &Case::returns}) {
       Case moved = c;
       moved.*field = (c.*field) * 1.25 + 0.01;
       CHECK(worst(run(moved), truth, tokens) > kStatisticFp32);
@@ -98,7 +107,8 @@ TEST_CASE("ppo_loss: gradient of the loss node, and of the reference against dif
   };
   const Function node = [&](const Tensors& in) {
     const Case m = with(in);
-    return Tensors{kernels::ppo_loss_node(m.logprobs, m.values, m.old_logprobs, m.old_values, m.advantages, m.returns, m.lengths, {}, nullptr)};
+    return Tensors{kernels::ppo_loss_node(m.logprobs, m.values, m.old_logprobs, m.old_values, m.advantages, m.returns, m.lengths,
+                                          {}, nullptr)};
   };
   const Function truth = [&](const Tensors& in) { return Tensors{reference(with(in)).loss}; };
   const Evaluated ours = evaluate(node, {c.logprobs, c.values}), theirs = evaluate(truth, {c.logprobs, c.values});
@@ -141,7 +151,8 @@ TEST_CASE("ppo_loss: masked tokens are never read and get no gradient") {
   const Case c = make_case(6, 12);
   Case dirty = c;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (at::Tensor Case::*field : {&Case::logprobs, &Case::values, &Case::old_logprobs, &Case::old_values, &Case::advantages, &Case::returns}) {
+  for (at::Tensor Case::*field :
+       {&Case::logprobs, &Case::values, &Case::old_logprobs, &Case::old_values, &Case::advantages, &Case::returns}) {
     dirty.*field = (c.*field).clone();
     for (int64_t i = 0; i < 6; ++i) {
       const int64_t length = c.lengths.select(0, i).item<int64_t>();

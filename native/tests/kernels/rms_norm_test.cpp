@@ -55,7 +55,8 @@ TEST_CASE("rms_norm: tokens that lie apart") {
 
 TEST_CASE("rms_norm: wrong arguments are named") {
   const at::Tensor x = normal({2, 8}, 3);
-  CHECK_THROWS_WITH_AS(kernels::rms_norm(x, normal({7}, 4), 1e-6, true), "weight: expected shape [8], received Float [7] on cpu", Error);
+  CHECK_THROWS_WITH_AS(kernels::rms_norm(x, normal({7}, 4), 1e-6, true), "weight: expected shape [8], received Float [7] on cpu",
+                       Error);
   CHECK_THROWS_AS(kernels::rms_norm(x.to(at::kDouble), normal({8}, 4), 1e-6, true), Error);
 }
 

@@ -43,7 +43,9 @@ TEST_CASE("rotary: parity and gradient over odd shapes") {
   }
 }
 
-TEST_CASE("rotary: gradient of the reference against differences") { check_differences(reference(tables(5, 6)), {normal({5, 2, 6}, 2)}); }
+TEST_CASE("rotary: gradient of the reference against differences") {
+  check_differences(reference(tables(5, 6)), {normal({5, 2, 6}, 2)});
+}
 
 TEST_CASE("rotary: a slice of a fused projection keeps its strides") {
   const Tables t = tables(7, 8);

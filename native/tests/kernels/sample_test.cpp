@@ -27,7 +27,8 @@ std::vector<double> frequencies(const at::Tensor& logits, const SampleOptions& o
   const at::Tensor many = logits.expand({draws, logits.size(1)});
   const at::Tensor ids = kernels::sample(many, keys(draws) * 0, keys(draws), options);
   std::vector<double> share(static_cast<size_t>(logits.size(1)), 0.0);
-  for (int64_t i = 0; i < draws; ++i) share[static_cast<size_t>(ids.const_data_ptr<int64_t>()[i])] += 1.0 / static_cast<double>(draws);
+  for (int64_t i = 0; i < draws; ++i)
+    share[static_cast<size_t>(ids.const_data_ptr<int64_t>()[i])] += 1.0 / static_cast<double>(draws);
   return share;
 }
 
@@ -62,7 +63,8 @@ TEST_CASE("sample: a row's draw depends on its key and position, not on the batc
   const SampleOptions options{.temperature = 1.5, .seed = 3};
   const at::Tensor all = kernels::sample(logits, keys(8, 100), keys(8, 5), options);
   for (int64_t r = 0; r < 8; ++r) {
-    const at::Tensor one = kernels::sample(logits.narrow(0, r, 1), keys(8, 100).narrow(0, r, 1), keys(8, 5).narrow(0, r, 1), options);
+    const at::Tensor one =
+        kernels::sample(logits.narrow(0, r, 1), keys(8, 100).narrow(0, r, 1), keys(8, 5).narrow(0, r, 1), options);
     CHECK(one.equal(all.narrow(0, r, 1)));
   }
   CHECK(!kernels::sample(logits, keys(8, 200), keys(8, 5), options).equal(all));

@@ -43,8 +43,8 @@ Tensors run_all() {
   const at::Tensor lengths = at::arange(500, at::TensorOptions().dtype(at::kInt)).remainder(60) + 1;
   const auto ppo = kernels::ppo_loss(g(1), g(2), g(3), g(4), g(5), g(6), lengths, {.ratio_threshold = 1e9});
   add({ppo.loss, ppo.grad_logprobs, ppo.grad_values});
-  const auto advantage = kernels::variance_kl_advantage(g(1), g(2), g(3), normal({500}, 4), normal({500}, 5), lengths, std::nullopt,
-                                                        {.whiten_rewards = true});
+  const auto advantage = kernels::variance_kl_advantage(g(1), g(2), g(3), normal({500}, 4), normal({500}, 5), lengths,
+                                                        std::nullopt, {.whiten_rewards = true});
   add({advantage.rewards, advantage.advantages, advantage.returns});
   return out;
 }

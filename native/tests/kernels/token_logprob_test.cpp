@@ -79,7 +79,8 @@ TEST_CASE("token_logprob: parity of the entropy") {
     const auto ours = kernels::token_logprob(hidden, weight, std::nullopt, ids, true, 0.8);
     const auto truth = kernels::token_logprob_reference(hidden, weight, std::nullopt, ids, true, 0.8);
     CHECK(error_of(ours.entropy, truth.entropy) <= kParityMatmulFp32);
-    CHECK(error_of(kernels::token_logprob(hidden, weight, std::nullopt, ids, true, 0.9).entropy, truth.entropy) > kParityMatmulFp32);
+    CHECK(error_of(kernels::token_logprob(hidden, weight, std::nullopt, ids, true, 0.9).entropy, truth.entropy) >
+          kParityMatmulFp32);
     CHECK(!kernels::token_logprob(hidden, weight, std::nullopt, ids, false).entropy.defined());
   }
 }

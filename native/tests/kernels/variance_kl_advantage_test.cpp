@@ -23,8 +23,10 @@ struct Case {
 };
 
 Case make_case(int64_t batch, int64_t time) {
-  Case c{normal({batch, time}, 1), normal({batch, time}, 2), normal({batch, time}, 3), normal({batch}, 4),
-         normal({batch}, 5).abs(), {},                       normal({batch, time}, 6).abs()};
+  Case c{normal({batch, time}, 1),      normal({batch, time}, 2),
+         normal({batch, time}, 3),      normal({batch}, 4),
+         normal({batch}, 5).abs(),      {},
+         normal({batch, time}, 6).abs()};
   std::vector<int32_t> lengths;
   for (int64_t i = 0; i < batch; ++i) lengths.push_back(static_cast<int32_t>(1 + (i * 5) % time));
   lengths[0] = static_cast<int32_t>(time);
@@ -33,7 +35,8 @@ Case make_case(int64_t batch, int64_t time) {
 }
 
 VarianceKlAdvantage run(const Case& c, const VarianceKlAdvantageOptions& options) {
-  return kernels::variance_kl_advantage(c.logprobs, c.ref_logprobs, c.values, c.scores, c.kl_weights, c.lengths, c.kl_per_token, options);
+  return kernels::variance_kl_advantage(c.logprobs, c.ref_logprobs, c.values, c.scores, c.kl_weights, c.lengths, c.kl_per_token,
+                                        options);
 }
 VarianceKlAdvantage reference(const Case& c, const VarianceKlAdvantageOptions& options) {
   return kernels::variance_kl_advantage_reference(c.logprobs, c.ref_logprobs, c.values, c.scores, c.kl_weights, c.lengths,
@@ -56,8 +59,11 @@ TEST_CASE("variance_kl_advantage: parity over odd shapes and all options") {
         CAPTURE(time);
         CAPTURE(flags);
         CAPTURE(static_cast<int>(estimator));
-        const VarianceKlAdvantageOptions options{.gamma = 0.97, .lambda = 0.9, .whiten = (flags & 1) != 0,
-                                                 .whiten_rewards = (flags & 2) != 0, .kl_estimator = estimator};
+        const VarianceKlAdvantageOptions options{.gamma = 0.97,
+                                                 .lambda = 0.9,
+                                                 .whiten = (flags & 1) != 0,
+                                                 .whiten_rewards = (flags & 2) != 0,
+                                                 .kl_estimator = estimator};
         const VarianceKlAdvantage truth = reference(c, options);
         CHECK(worst(run(c, options), truth) <= kStatisticFp32);
         Case moved = c;
@@ -117,8 +123,8 @@ TEST_CASE("variance_kl_advantage: wrong arguments are named") {
   c.lengths = at::tensor(std::vector<int32_t>{3, 4}, at::TensorOptions().dtype(at::kInt));
   CHECK_THROWS_WITH_AS(run(c, {}), "response_lengths[1]: expected a number from 1 to 3, received 4", Error);
   c = make_case(2, 3);
-  CHECK_THROWS_AS(kernels::variance_kl_advantage(c.logprobs, c.ref_logprobs, c.values, c.scores, c.kl_weights, c.lengths, std::nullopt,
-                                                 {.kl_estimator = KlEstimator::Full}),
+  CHECK_THROWS_AS(kernels::variance_kl_advantage(c.logprobs, c.ref_logprobs, c.values, c.scores, c.kl_weights, c.lengths,
+                                                 std::nullopt, {.kl_estimator = KlEstimator::Full}),
                   Error);
 }
 
