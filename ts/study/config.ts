@@ -77,15 +77,22 @@ export const studyConfigSchema = z.strictObject({
       klGradient: z.enum(['reward', 'exact']).default('reward'),
       power: z.enum(['std', 'variance']).default('std'),
       lcbK: z.number().min(0).default(1),
+      sigmaUnit: z
+        .enum(['ensemble', 'none'])
+        .default('ensemble')
+        .describe(
+          "ensemble: beta counts in the ensemble's mean sigma over reference responses, which is what tuning beta for each ensemble comes to; none: one beta for all",
+        ),
     })
     .prefault({}),
   calibration: z.strictObject({
     targetKl: z.number().positive().describe('Nats a response, exact over the vocabulary'),
-    heads: count.describe('Reward heads for calibration, never those of the study'),
+    ensembles: count.default(4).describe('Ensembles for calibration alone, as large as those of the study'),
+    heads: count.describe('Heads of each of them that calibration policies are rewarded by'),
     samples: z.int().min(1).default(1024).describe('Fresh responses for one mean of KL'),
     tolerance: fraction.default(0.03).describe('Relative'),
     firstBeta: z.number().positive().default(0.3),
-    maxTrials: z.int().min(2).default(6),
+    maxTrials: z.int().min(2).default(8),
   }),
   evaluation: z.strictObject({
     responses: count.describe('A policy; all policies answer the same prompts'),

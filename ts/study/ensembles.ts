@@ -28,14 +28,15 @@ export function ensemblesOf(config: Pick<StudyConfig, 'layout'>, recipe: Recipe)
 
 /** Numbers of the heads that no policy of the study is rewarded by. */
 export const calibrationHeads = (config: Pick<StudyConfig, 'layout' | 'calibration'>): number[] =>
-  Array.from({ length: config.calibration.heads }, (_, head) => config.layout.ensembles * config.layout.heads + head)
+  Array.from({ length: config.calibration.ensembles }, (_, i) =>
+    ensembleHeads(config, config.layout.ensembles + i).slice(0, config.calibration.heads),
+  ).flat()
 
 /** Heads trained at a recipe: the study's, and for calibration; `keep-first` exists to be reported and has one ensemble. */
 function headCount(config: StudyConfig, recipe: Recipe): number {
   if (recipe === 'paper-keep-first') return config.layout.heads
-  // Sigma of a calibration head is taken over a whole ensemble of its own.
-  const calibration = Math.ceil(config.calibration.heads / config.layout.heads) * config.layout.heads
-  return config.layout.ensembles * config.layout.heads + calibration
+  // Sigma of a calibration head is taken over a whole ensemble, of which there are several: they differ in sigma's size.
+  return (config.layout.ensembles + config.calibration.ensembles) * config.layout.heads
 }
 
 export async function makeEnsembles(

@@ -6,7 +6,7 @@ import { eosTokenIds } from '../data/model-files.js'
 import { correlation, histogram, mean } from '../evaluation/describe.js'
 import { benchmarkAccuracy } from '../evaluation/reward-bench.js'
 import { rowOf, type ScoreMatrix, scoreMatrix } from '../evaluation/score-matrix.js'
-import { type SigmaCenter, sigmaQuality } from '../evaluation/sigma.js'
+import { centred, type SigmaCenter, sigmaOverHeads, sigmaQuality } from '../evaluation/sigma.js'
 import { sectionVariances } from '../evaluation/variances.js'
 import { modelScorer } from '../policy/scorer.js'
 import type { Scorer } from '../policy/types.js'
@@ -127,7 +127,8 @@ export async function measureBenchmark(context: MeasureContext, recipes: readonl
 
 export interface ReferenceStage {
   statistics: Record<string, HeadStatistics>
-  meanSigma: Record<string, Record<SigmaCenter, number>>
+  /** Mean weight (sigma, or sigma^2) of each ensemble over reference responses: the unit of beta. */
+  meanWeight: Record<string, Record<SigmaCenter, number[]>>
   quality: SigmaQuality[]
   /** Mean judge scores of repeated samples on the evaluation prompts. */
   means: { truth: number[]; model: number[] }
@@ -146,19 +147,18 @@ export async function measureReference(context: MeasureContext, recipes: readonl
   const gate = await sampleReference(sampling, repeatPrompts(gatePrompts, GATE_REPEATS), 'gate')
   const result: ReferenceStage = {
     statistics: {},
-    meanSigma: {},
+    meanWeight: {},
     quality: [],
     means: { truth: [], model: [] },
     judgeCorrelation: Number.NaN,
   }
   for (const recipe of recipes) {
     const scorer = scorerOf(context, models.scorers[recipe] as NativeModel, 'scorer')
-    result.statistics[recipe] = headStatistics(await scoreSample(scorer, centring, signal))
+    const centringScores = await scoreSample(scorer, centring, signal)
+    result.statistics[recipe] = headStatistics(centringScores)
+    result.meanWeight[recipe] = meanWeights(config, centringScores, centring.prompts.texts)
     const scores = await scoreSample(scorer, gate, signal)
-    const quality = CENTERS.map((center) => qualityOf(context, recipe, center, scores, gate))
-    result.quality.push(...quality)
-    const [none, reference, prompt] = quality.map((entry) => entry.mean) as [number, number, number]
-    result.meanSigma[recipe] = { none, reference, prompt }
+    result.quality.push(...CENTERS.map((center) => qualityOf(context, recipe, center, scores, gate)))
   }
   const judge = scorerOf(context, models.judge, 'judge')
   const evaluation = takePrompts(inputs.prompts.evaluation, responses)
@@ -170,6 +170,21 @@ export async function measureReference(context: MeasureContext, recipes: readonl
     if (i === 0) result.judgeCorrelation = correlation(judged, truthOf(inputs, sample))
   }
   return result
+}
+
+/** Of every ensemble that the scores hold, those for calibration included. */
+function meanWeights(
+  config: StudyConfig,
+  scores: ScoreMatrix,
+  prompts: readonly string[],
+): Record<SigmaCenter, number[]> {
+  const of = (center: SigmaCenter) =>
+    Array.from({ length: scores.heads / config.layout.heads }, (_, ensemble) => {
+      const own = selectHeads(scores, ensembleHeads(config, ensemble))
+      const sigma = sigmaOverHeads(centred(own, center, prompts))
+      return mean(config.objective.power === 'variance' ? sigma.map((value) => value ** 2) : sigma)
+    })
+  return { none: of('none'), reference: of('reference'), prompt: of('prompt') }
 }
 
 /** Each number is the mean over the recipe's ensembles of the study. */

@@ -38,8 +38,11 @@ export interface StudyPlan {
   comparisons: Comparison[]
 }
 
-const usesSigma = (method: Method): boolean =>
-  method === 'sigma' || method === 'shuffled' || method === 'constant' || method === 'lcb'
+const usesSigma = (method: Method): boolean => weighsKl(method) || method === 'lcb'
+
+/** Whether sigma multiplies the KL term. */
+export const weighsKl = (method: Method): boolean =>
+  method === 'sigma' || method === 'shuffled' || method === 'constant'
 
 export function armOf(recipe: Recipe, method: Method, center: Center): { id: string; center: Center | null } {
   return usesSigma(method)

@@ -3,10 +3,11 @@ import { Random } from '../data/random.js'
 import { mean } from '../evaluation/describe.js'
 import type { FinishedPolicy } from './aggregate.js'
 import { type CalibrationTrial, calibrateBeta, relativeError } from './calibration.js'
+import type { StudyConfig } from './config.js'
 import { calibrationHeads, ensembleHeads } from './ensembles.js'
 import { type LoadedModels, scorerOf } from './measure.js'
 import type { ModelStage } from './models.js'
-import { type Arm, type PolicyUnit, policySeed, type StudyPlan, unitName } from './plan.js'
+import { type Arm, type PolicyUnit, policySeed, type StudyPlan, unitName, weighsKl } from './plan.js'
 import { finalKlOf, type PolicyContext, runPolicy, type TrainedHead } from './policy-unit.js'
 import { runPool } from './pool.js'
 import { takePrompts } from './prompts.js'
@@ -33,7 +34,7 @@ function policyContext(study: PolicyStage): PolicyContext {
       {
         scorer: scorerOf(measuring, model, 'scorer'),
         statistics: measured.reference.statistics[recipe] as PolicyContext['recipes'][string]['statistics'],
-        meanSigma: measured.reference.meanSigma[recipe] as PolicyContext['recipes'][string]['meanSigma'],
+        meanWeight: measured.reference.meanWeight[recipe] as PolicyContext['recipes'][string]['meanWeight'],
       },
     ]),
   )
@@ -67,26 +68,35 @@ export async function calibrateArms(study: PolicyStage): Promise<StageResult<Cal
       arm.method === 'vanilla'
         ? study.config.calibration.targetKl
         : (vanilla?.value.kl.estimate ?? study.config.calibration.targetKl)
-    done.push(await calibrateArm(study, arm, target))
+    const start = vanilla && startsAtVanilla(study, arm) ? vanilla.value.beta : study.config.calibration.firstBeta
+    done.push(await calibrateArm(study, arm, { targetKl: target, firstBeta: start }))
   }
   return done
 }
 
-async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Promise<StageResult<CalibrationSummary>> {
+/** Where sigma weighs one on average, vanilla's beta is near. */
+const startsAtVanilla = ({ config }: PolicyStage, arm: Arm): boolean =>
+  !weighsKl(arm.method) || config.objective.sigmaUnit === 'ensemble'
+
+async function calibrateArm(
+  study: PolicyStage,
+  arm: Arm,
+  aim: { targetKl: number; firstBeta: number },
+): Promise<StageResult<CalibrationSummary>> {
   const { config, store, measured } = study
+  const { targetKl, firstBeta } = aim
   const { calibration } = config
-  const start = firstBeta(study, arm)
-  const dependencies = [trainingKey(study), calibration, arm, targetKl, start, config.layout.heads]
+  const dependencies = [trainingKey(study), calibration, arm, aim, config.layout.heads]
   return store.stage(`calibration-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
-    const context_ = policyContext(study)
+    const policies = policyContext(study)
     const perHead = new Map<number, number[]>()
     const measure = async (beta: number) => {
-      const kls = await measureKl(study, context_, context, arm, beta)
+      const kls = await measureKl(study, policies, context, arm, beta)
       perHead.set(beta, kls)
       return mean(kls)
     }
-    const { target, tolerance, firstBeta: first, maxTrials } = { ...calibration, target: targetKl, firstBeta: start }
-    const outcome = await calibrateBeta(measure, { target, tolerance, firstBeta: first, maxTrials })
+    const { tolerance, maxTrials } = calibration
+    const outcome = await calibrateBeta(measure, { target: targetKl, tolerance, firstBeta, maxTrials })
     const kls = perHead.get(outcome.beta) ?? []
     const draws = resample(
       kls.length,
@@ -107,12 +117,10 @@ async function calibrateArm(study: PolicyStage, arm: Arm, targetKl: number): Pro
   })
 }
 
-/** Sigma multiplies beta: dividing by its mean starts near vanilla's strength. */
-function firstBeta({ config, measured }: PolicyStage, arm: Arm): number {
-  const sigma =
-    arm.center === null || arm.method === 'lcb' ? 1 : (measured.reference.meanSigma[arm.recipe]?.[arm.center] ?? 1)
-  return config.calibration.firstBeta / (config.objective.power === 'variance' ? sigma ** 2 : sigma)
-}
+const ensembleOf = (config: StudyConfig, index: number) => ({
+  ensembleIndex: index,
+  ensemble: ensembleHeads(config, index),
+})
 
 async function measureKl(
   study: PolicyStage,
@@ -135,7 +143,7 @@ async function measureKl(
       beta,
       seed: policySeed(config.seed, config.layout.ensembles, i, 0),
       head,
-      ensemble: ensembleHeads(config, Math.floor(head / config.layout.heads)),
+      ...ensembleOf(config, Math.floor(head / config.layout.heads)),
     }
     const result = await store.unit(stage, `beta-${hashOf(beta)}-head-${head}`, async () => ({
       kl: await finalKlOf(context, unit, prompts),
@@ -175,7 +183,7 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<Finis
         beta,
         seed: unit.seed,
         head: ensembleHeads(config, unit.ensemble)[unit.head] as number,
-        ensemble: ensembleHeads(config, unit.ensemble),
+        ...ensembleOf(config, unit.ensemble),
       }
       const result = await store.unit(context, unitName(unit), () => runPolicy(policies, head, prompts))
       finished += 1

@@ -9,15 +9,16 @@ import { trainPolicy } from '../policy/train-policy.js'
 import type { PromptSet, Scorer, TrainPolicyResult } from '../policy/types.js'
 import type { StudyConfig } from './config.js'
 import type { StudyInputs } from './inputs.js'
-import type { Arm } from './plan.js'
+import { type Arm, weighsKl } from './plan.js'
 import type { HeadStatistics } from './reference.js'
+import type { Center } from './summary.js'
 
 export interface RecipeScorer {
   scorer: Scorer
   /** Over reference responses to training prompts: what sigma is centred on and the proxy measured in. */
   statistics: HeadStatistics
-  /** Mean of sigma over reference responses, raw and centred: the constant control. */
-  meanSigma: { none: number; reference: number; prompt: number }
+  /** Mean weight of each ensemble over reference responses. */
+  meanWeight: Record<Center, number[]>
 }
 
 export interface PolicyContext {
@@ -34,8 +35,9 @@ export interface TrainedHead {
   arm: Arm
   beta: number
   seed: number
-  /** Number of the reward head in the recipe's model, and the heads of its ensemble. */
+  /** Number of the reward head in the recipe's model, of its ensemble, and all heads of that. */
   head: number
+  ensembleIndex: number
   ensemble: readonly number[]
 }
 
@@ -53,7 +55,8 @@ export interface EvaluatedPolicy {
   curves: PolicyCurves
 }
 
-export function objectiveOf(arm: Arm, config: StudyConfig, meanSigma: RecipeScorer['meanSigma']): ObjectiveSettings {
+/** @param meanWeight what sigma (or sigma^2) is on average: the constant control */
+export function objectiveOf(arm: Arm, config: StudyConfig, meanWeight: number): ObjectiveSettings {
   const { klGradient, power, lcbK } = config.objective
   const center = arm.center ?? 'none'
   const sigma = { power, center }
@@ -71,10 +74,15 @@ export function objectiveOf(arm: Arm, config: StudyConfig, meanSigma: RecipeScor
     case 'constant':
       return objectiveSettings.parse({
         kind: 'variance-kl',
-        sigma: { ...sigma, constant: meanSigma[center] },
+        sigma: { ...sigma, constant: config.objective.power === 'variance' ? Math.sqrt(meanWeight) : meanWeight },
         klGradient,
       })
   }
+}
+
+/** Methods that weight KL by sigma count beta in the ensemble's mean weight, unless one beta is asked for. */
+function unitOfBeta(arm: Arm, config: StudyConfig, meanWeight: number): number {
+  return config.objective.sigmaUnit === 'ensemble' && weighsKl(arm.method) ? meanWeight : 1
 }
 
 /** Trains a policy and hands it to `use`; it is gone afterwards. */
@@ -85,6 +93,7 @@ async function withTrainedPolicy<T>(
 ): Promise<T> {
   const { config, inputs, reference } = context
   const recipe = recipeOf(context, unit.arm)
+  const meanWeight = recipe.meanWeight[unit.arm.center ?? 'none'][unit.ensembleIndex] as number
   const policy = await reference.clone()
   try {
     await policy.addValueHead(unit.seed)
@@ -95,8 +104,8 @@ async function withTrainedPolicy<T>(
       prompts: inputs.prompts.training,
       settings: {
         ...config.ppo,
-        kl: { ...config.ppo.kl, initial: unit.beta },
-        objective: objectiveOf(unit.arm, config, recipe.meanSigma),
+        kl: { ...config.ppo.kl, initial: unit.beta / unitOfBeta(unit.arm, config, meanWeight) },
+        objective: objectiveOf(unit.arm, config, meanWeight),
         seed: unit.seed,
       },
       eosTokenIds: context.eosTokenIds,

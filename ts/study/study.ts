@@ -124,7 +124,7 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
       (context) => makeRewardModel(stage, modelFolder(scorer), context),
     )
     const { layout, heads, calibration } = config
-    const sizes = [layout.ensembles, layout.heads, calibration.heads]
+    const sizes = [layout.ensembles, layout.heads, calibration.ensembles]
     const ensembles = await store.stage('ensembles', [reward.key, heads, sizes, recipes], (context) =>
       makeEnsembles(stage, recipes, modelFolder(reward), context),
     )
@@ -189,6 +189,7 @@ async function measureModels(
     trained.keys,
     config.seed,
     config.evaluation,
+    config.objective.power,
     config.prompts,
     config.ppo.sampling,
     hashes.reviews,
