@@ -67,14 +67,6 @@ describe('prudent reproduce at its smallest size', () => {
     expect(numbersOf(summaryOf('whole'))).toEqual(before)
   }, 60_000)
 
-  test('a changed rule redoes no stage', async () => {
-    const changed = await reproduce('whole', '--set', 'verdict.level=0.9')
-    expect(changed.code).toBe(0)
-    expect(changed.stderr).not.toContain(' …')
-    expect(summaryOf('whole').verdicts.level).toBe(0.9)
-    await reproduce('whole')
-  }, 60_000)
-
   test('killed at every stage, it goes on and ends with the same numbers', async () => {
     const killed = new Set<string>()
     let last: CommandResult | null = null
@@ -111,6 +103,13 @@ describe('prudent reproduce at its smallest size', () => {
     expect(second.policies.map((policy) => policy.truth)).not.toEqual(first.policies.map((policy) => policy.truth))
     expect(second.rewardModel.loss).not.toEqual(first.rewardModel.loss)
   }, 120_000)
+
+  test('a changed rule redoes no stage', async () => {
+    const changed = await reproduce('whole', '--set', 'verdict.level=0.9')
+    expect(changed.code).toBe(0)
+    expect(changed.stderr).not.toContain(' …')
+    expect(summaryOf('whole').verdicts.level).toBe(0.9)
+  }, 60_000)
 
   test('bad configuration: exit 2, file, line and key named', async () => {
     const bad = await reproduce('bad', '--set', 'layout.heads=1')
