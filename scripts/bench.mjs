@@ -1,10 +1,11 @@
 // npm run bench [-- WORD …]: runs the benches (bench/**/*.mjs) whose path holds one of the words; --list names them.
 // bench/support holds what they share and bench/peers the Python that runs beside them; neither is a bench.
-import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
+import { $ } from 'zx'
 import { root } from './setup/folders.mjs'
 import { filesBelow } from './setup/stamps.mjs'
 
+const run = $({ stdio: 'inherit', cwd: root, nothrow: true })
 const words = process.argv.slice(2).filter((word) => word !== '--list')
 const benches = filesBelow(join(root, 'bench'), (file) => file.endsWith('.mjs'))
   .map((file) => relative(root, file))
@@ -23,7 +24,7 @@ if (wanted.length === 0) {
 } else {
   for (const bench of wanted) {
     process.stderr.write(`bench: ${bench}\n`)
-    const { status } = spawnSync(process.execPath, [join(root, bench)], { stdio: 'inherit', cwd: root })
-    if (status !== 0) process.exitCode = 1
+    const { exitCode } = await run`${process.execPath} ${join(root, bench)}`
+    if (exitCode !== 0) process.exitCode = 1
   }
 }

@@ -1,14 +1,15 @@
 // npm run dev -- OP: rebuilds what changed of one kernel and runs its C++ cases (named "OP: …"). Without OP: all kernels.
 // Everything after OP is handed to doctest, e.g. -s.
-import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { $ } from 'zx'
 import { runOrFail } from './setup/command.mjs'
 import { root } from './setup/folders.mjs'
 import { withLock } from './setup/lock.mjs'
 import { buildJobs, findDoctest } from './setup/native.mjs'
 import { findBuildTools } from './setup/tools.mjs'
 
+const run = $({ stdio: 'inherit', nothrow: true })
 const [op, ...rest] = process.argv.slice(2)
 const build = join(root, 'build', 'cmake')
 const kernels = readdirSync(join(root, 'native', 'kernels'), { withFileTypes: true })
@@ -28,8 +29,8 @@ function isConfigured() {
 if (op !== undefined && !kernels.includes(op)) stop(`E_USAGE: no kernel ${op}; there are ${kernels.join(', ')}`, 2)
 if (!findDoctest()) stop('E_TOOL: missing: doctest (Debian package: doctest-dev)', 1)
 if (!isConfigured()) {
-  const { status } = spawnSync(process.execPath, [join(root, 'scripts', 'setup.mjs'), '--tests'], { stdio: 'inherit' })
-  if (status !== 0) process.exit(status ?? 1)
+  const { exitCode } = await run`${process.execPath} ${join(root, 'scripts', 'setup.mjs')} --tests`
+  if (exitCode !== 0) process.exit(exitCode ?? 1)
 }
 
 const begun = Date.now()
@@ -49,5 +50,4 @@ try {
 }
 process.stderr.write(`dev: built in ${((Date.now() - begun) / 1000).toFixed(1)} s\n`)
 const cases = op === undefined ? [] : [`--test-case=${op}:*`]
-process.exitCode =
-  spawnSync(join(build, 'tests', 'test_kernels'), [...cases, ...rest], { stdio: 'inherit' }).status ?? 1
+process.exitCode = (await run`${join(build, 'tests', 'test_kernels')} ${[...cases, ...rest]}`).exitCode ?? 1

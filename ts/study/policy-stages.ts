@@ -152,8 +152,11 @@ async function measureKl(
     observer.progress(`calibration of ${arm.id}, beta ${beta.toPrecision(3)}`, finished, heads.length)
     return result.kl
   })
-  return runPool(tasks, study.lanes, study.signal)
+  return runPool(tasks, policiesAtOnce(study.lanes), study.signal)
 }
+
+/** More than lanes: while one policy decodes and tokenises in TypeScript, another's native step keeps its lane busy. */
+const policiesAtOnce = (lanes: number) => lanes + 2
 
 /** Trains and judges every policy of the plan, arm by arm. */
 export async function runArms(
@@ -191,7 +194,7 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<Finis
       const { seconds, ...numbers } = result
       return { ...unit, beta, ...numbers, belowReference: numbers.truth < referenceTruth }
     }
-    return runPool(units.map(train), study.lanes, study.signal)
+    return runPool(units.map(train), policiesAtOnce(study.lanes), study.signal)
   })
   return stage.value
 }
