@@ -81,8 +81,11 @@ describe('prudent reproduce at its smallest size', () => {
     const stopped = await runCommand([...SMOKE, runFolder(name)], {
       input: '',
       started: (child) => {
+        // One signal only: a second would end the process at once.
         const timer = setInterval(() => {
-          if (policyFiles(name).length > 0) child.kill('SIGINT')
+          if (policyFiles(name).length === 0) return
+          clearInterval(timer)
+          child.kill('SIGINT')
         }, 5)
         child.on('close', () => clearInterval(timer))
       },

@@ -144,9 +144,13 @@ function decideByVariance(
   const alpha = 1 - rules.level
   const ratioText = `Variance over heads, treatment by baseline: ${ratio.estimate.toFixed(2)} (${ratio.low.toFixed(2)} to ${ratio.high.toFixed(2)}), Pitman-Morgan p = ${test.p.toPrecision(2)}.`
   const riskText = `Risk of ending below the reference changes by ${percent(risk.estimate)} (${percent(risk.low)} to ${percent(risk.high)}).`
-  const reasons = [klText, ratioText, riskText]
+  const { meanDifference: change } = numbers
+  const meanText = `Mean over policies changes by ${change.estimate.toFixed(2)} (${change.low.toFixed(2)} to ${change.high.toFixed(2)}).`
+  const reasons = [klText, ratioText, riskText, meanText]
   if (ratio.high < rules.holdsBelow && test.p < alpha) {
-    if (risk.estimate <= rules.maxRiskIncrease) return { outcome: 'holds', reasons }
+    // The claim is about variance; whether the risk falls with it is said beside it.
+    const unshown = risk.high < 0 ? [] : ['The variance falls; that the risk falls with it is not shown.']
+    if (risk.estimate <= rules.maxRiskIncrease) return { outcome: 'holds', reasons: [...reasons, ...unshown] }
     return { outcome: 'inconclusive', reasons: [...reasons, 'The variance falls and the risk does not.'] }
   }
   if (ratio.low > rules.failsAbove) {
