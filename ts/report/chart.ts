@@ -28,7 +28,7 @@ const CONFIG = {
     gridOpacity: 0.18,
     titleFontWeight: 500,
   },
-  legend: { labelColor: INK, titleColor: INK, orient: 'top', title: null, labelLimit: 0, columns: 3 },
+  legend: { labelColor: INK, titleColor: INK, orient: 'top', title: null, labelLimit: 0, columns: 3, symbolOpacity: 1 },
   header: { labelColor: INK, titleColor: INK, labelFontSize: 12, labelFontWeight: 600 },
   title: { color: INK },
 } as const
