@@ -3,25 +3,10 @@
  * disposes of some handles and forgets the others. Prints resident memory after every round. Run with --expose-gc.
  */
 import { loadAddon } from '../../ts/addon/load.js'
-import type { PpoTrainerOptions } from '../../ts/addon/native.js'
+import { PPO_DEFAULTS } from '../../ts/addon/ppo-trainer.js'
 import { createPolicy, createScorer, longRows, rejection, rowsOf, SMALL_BATCH } from './small-models.js'
 
-const PPO: PpoTrainerOptions = {
-  ppoEpochs: 2,
-  miniBatchSize: 4,
-  microBatchTokens: 64,
-  gamma: 1,
-  lambda: 0.95,
-  clipRange: 0.2,
-  clipRangeValue: 0.2,
-  vfCoef: 0.1,
-  ratioThreshold: 10,
-  whitenAdvantages: true,
-  whitenRewards: false,
-  klEstimator: 'kl',
-  earlyStopping: false,
-  targetKl: 1,
-}
+const PPO = { ...PPO_DEFAULTS, ppoEpochs: 2, miniBatchSize: 4, microBatchTokens: 64 }
 const collect = globalThis.gc as () => void
 const addon = loadAddon()
 

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from '@jest/globals'
 import { loadAddon } from '../../ts/addon/load.js'
 import type { NativeModel } from '../../ts/addon/native.js'
+import { PPO_DEFAULTS } from '../../ts/addon/ppo-trainer.js'
 import { createPolicy, createScorer, rowsOf } from './small-models.js'
 
 const source = readFileSync(fileURLToPath(new URL('../../../ts/addon/native.ts', import.meta.url)), 'utf8')
@@ -23,22 +24,7 @@ function actual(object: object): string[] {
 }
 
 const ADAMW = { beta1: 0.9 }
-const PPO = {
-  ppoEpochs: 1,
-  miniBatchSize: 2,
-  microBatchTokens: 64,
-  gamma: 1,
-  lambda: 0.95,
-  clipRange: 0.2,
-  clipRangeValue: 0.2,
-  vfCoef: 0.1,
-  ratioThreshold: 10,
-  whitenAdvantages: true,
-  whitenRewards: false,
-  klEstimator: 'kl',
-  earlyStopping: false,
-  targetKl: 1,
-} as const
+const PPO = { ...PPO_DEFAULTS, ppoEpochs: 1, miniBatchSize: 2, microBatchTokens: 64 }
 const SAMPLING = {
   maxNewTokens: 2,
   eosTokenIds: [],

@@ -107,6 +107,16 @@ function asConversation(tokenizer: Tokenizer, review: string, random: Random): s
   return renderConversation(tokenizer, { messages }) + words.slice(prompt + TURN_WORDS).join(' ')
 }
 
+/** A classifier with one new head. */
+const singleHead = ({ dtype, device }: StudyConfig, seed: number) => ({
+  task: 'sequence-classification' as const,
+  dtype,
+  device,
+  allowNewHead: true,
+  numLabels: 1,
+  seed,
+})
+
 /** Full fine-tune of the scorer's language model by Bradley-Terry, with early stop. */
 export async function makeRewardModel(
   stage: ModelStage,
@@ -115,15 +125,7 @@ export async function makeRewardModel(
 ): Promise<RewardModelSummary> {
   const { addon, config, inputs } = stage
   const seed = config.rewardModel.seed + config.seed
-  const options = {
-    task: 'sequence-classification' as const,
-    dtype: config.dtype,
-    device: config.device,
-    allowNewHead: true,
-    numLabels: 1,
-    seed,
-  }
-  const model = await addon.loadModel(baseFolder, options)
+  const model = await addon.loadModel(baseFolder, singleHead(config, seed))
   return trainClassifier(stage, {
     model,
     settings: { ...config.rewardModel, seed },
@@ -137,16 +139,8 @@ export async function makeRewardModel(
 export async function makeJudge(stage: ModelStage, context: StageContext): Promise<RewardModelSummary> {
   const { addon, config, inputs } = stage
   const seed = config.judgeModel.seed + config.seed
-  const options = {
-    task: 'sequence-classification' as const,
-    dtype: config.dtype,
-    device: config.device,
-    allowNewHead: true,
-    numLabels: 1,
-    seed,
-  }
   const tokenizer = inputs.tokenizers.judge
-  const model = await addon.createModel(architectureOf(config.models.judge, tokenizer), options)
+  const model = await addon.createModel(architectureOf(config.models.judge, tokenizer), singleHead(config, seed))
   return trainClassifier(stage, {
     model,
     settings: { ...config.judgeModel, seed },
