@@ -1,5 +1,6 @@
 #include "training/reward_trainer.h"
 
+#include <ATen/TensorOperators.h>
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -32,7 +33,7 @@ double worst(const std::vector<float>& values, const std::vector<double>& expect
 Errors replay(const std::string& name, bool swapped = false, int64_t batch_tokens = 1000) {
   const Json& record = member(member(golden(), "reward"), name);
   const auto model = hashed_model(name, 2, static_cast<int64_t>(number(record, "heads")));
-  RewardTrainer trainer(model, optimizer_options(record), batch_tokens);
+  RewardTrainer trainer(model, {.optimizer = optimizer_options(record), .batch_tokens = batch_tokens});
   const TokenRows chosen = token_rows(member(record, swapped ? "rejected" : "chosen"));
   const TokenRows rejected = token_rows(member(record, swapped ? "chosen" : "rejected"));
   Errors errors;
@@ -89,7 +90,7 @@ TEST_CASE("reward: chosen and rejected exchanged are seen (twin)") {
 
 TEST_CASE("reward: identical rows are a tie, not a success") {
   const auto model = hashed_model("gpt2", 2, 1);
-  RewardTrainer trainer(model, {}, 100);
+  RewardTrainer trainer(model, {.batch_tokens = 100});
   const TokenRows rows{{1, 2, 3, 4}, {3, 1}};
   const auto step = trainer.step(rows, rows, 1e-3, Job());
   CHECK(step.accuracy == 0.0);
@@ -99,7 +100,7 @@ TEST_CASE("reward: identical rows are a tie, not a success") {
 
 TEST_CASE("reward: training raises the score of what is chosen") {
   const auto model = hashed_model("gpt2", 2, 1);
-  RewardTrainer trainer(model, {}, 100);
+  RewardTrainer trainer(model, {.batch_tokens = 100});
   const TokenRows chosen{{1, 2, 3}, {3}}, rejected{{4, 5}, {2}};
   for (int i = 0; i < 20; ++i) trainer.step(chosen, rejected, 1e-3, Job());
   const auto scores = training::score_rows(*model, {{1, 2, 3, 4, 5}, {3, 2}}, 100, Job());
@@ -110,7 +111,7 @@ TEST_CASE("reward: resumed training is bit-exact, cancelling changes nothing") {
   const Json& record = member(member(golden(), "reward"), "gemma");
   const TokenRows chosen = token_rows(member(record, "chosen")), rejected = token_rows(member(record, "rejected"));
   const auto model = hashed_model("gemma", 2, 3);
-  RewardTrainer trainer(model, {}, 20);
+  RewardTrainer trainer(model, {.batch_tokens = 20});
   for (int i = 0; i < 2; ++i) trainer.step(chosen, rejected, 1e-3, Job());
   const TemporaryFile state("reward-resume");
   trainer.save_state(state.path());
@@ -125,18 +126,50 @@ TEST_CASE("reward: resumed training is bit-exact, cancelling changes nothing") {
   CHECK(same_bits(before, copies(model->parameters())));
 
   for (int i = 0; i < 3; ++i) trainer.step(chosen, rejected, 1e-3, Job());
-  RewardTrainer resumed(resumed_model, {}, 20);
+  RewardTrainer resumed(resumed_model, {.batch_tokens = 20});
   resumed.load_state(state.path());
   for (int i = 0; i < 3; ++i) resumed.step(chosen, rejected, 1e-3, Job());
   CHECK(same_bits(copies(model->parameters()), copies(resumed_model->parameters())));
 }
 
+TEST_CASE("reward: a common prefix computed once, or activations computed twice, change no step") {
+  // Pairs with 12, 0, 3 and 6 tokens in common; of the last, one side is the beginning of the other.
+  const TokenRows chosen{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3, 9, 1, 2, 3, 4, 5, 6, 7}, {14, 1, 5, 7}};
+  const TokenRows rejected{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 8, 4, 2, 3, 3, 3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {13, 2, 4, 9}};
+  for (const std::string name : {"gpt2", "gemma", "llama"}) {
+    CAPTURE(name);
+    const auto train = [&](bool share, bool checkpoint, int64_t batch_tokens) {
+      const auto model = hashed_model(name, 2, 2);
+      RewardTrainer trainer(model, {.batch_tokens = batch_tokens, .share_prefixes = share, .activation_checkpointing = checkpoint});
+      training::RewardStep step;
+      for (int i = 0; i < 3; ++i) step = trainer.step(chosen, rejected, 1e-3, Job());
+      return std::pair(step, copies(model->parameters()));
+    };
+    const auto [plain, plain_weights] = train(false, false, 1000);
+    CHECK(plain.computed_tokens == plain.tokens);
+    for (const int64_t batch_tokens : {1000, 20}) {
+      const auto [shared, shared_weights] = train(true, false, batch_tokens);
+      CHECK(shared.tokens == 55);
+      CHECK(shared.computed_tokens == 55 - 12 - 3 - 6);
+      CHECK(relative(shared.loss, plain.loss) < kStepTolerance);
+      CHECK(relative(shared.grad_norm, plain.grad_norm) < kTenStepsTolerance);
+      for (size_t i = 0; i < plain_weights.size(); ++i) {
+        const at::Tensor difference = shared_weights[i].second - plain_weights[i].second;
+        CHECK(difference.abs().max().item<double>() < 1e-3 * kTenStepsTolerance * 10);
+      }
+      const auto [again, again_weights] = train(true, true, batch_tokens);
+      CHECK(again.loss == shared.loss);
+      CHECK(same_bits(again_weights, shared_weights));
+    }
+  }
+}
+
 TEST_CASE("reward: wrong arguments are named") {
   const auto model = hashed_model("gpt2", 2, 1);
-  RewardTrainer trainer(model, {}, 100);
+  RewardTrainer trainer(model, {.batch_tokens = 100});
   CHECK(error_code([&] { trainer.step({{1, 2}, {1, 1}}, {{1}, {1}}, 1e-3, Job()); }) == "E_SHAPE");
   CHECK(error_code([&] { trainer.step({{1}, {1}}, {{99}, {1}}, 1e-3, Job()); }) == "E_RANGE");
-  CHECK(error_code([&] { RewardTrainer(hashed_model("gpt2", 1), {}, 100); }) == "E_NO_HEAD");
+  CHECK(error_code([&] { RewardTrainer(hashed_model("gpt2", 1), {}); }) == "E_NO_HEAD");
   model->set_score_weight(model->score_weight().detach().mul(2));
   CHECK(error_code([&] { trainer.step({{1}, {1}}, {{2}, {1}}, 1e-3, Job()); }) == "E_STATE");
 }
