@@ -1,5 +1,6 @@
 // One new token a row against the keys and values held for it.
 #include "kernels/common/isa_parallel.h"
+#include "kernels/packed_attention/attention_direct.h"
 #include "kernels/packed_attention/attention_scratch.h"
 #include "kernels/packed_attention/packed_attention_kernel.h"
 
@@ -7,30 +8,16 @@ namespace prudent::kernels::PRUDENT_ISA {
 
 namespace {
 
-// One query of one head against `length` cached keys; `weights` holds `length` floats, `sum` dim_width floats.
+// One query of one head; `weights` holds `length` floats, `sum` whole vectors of dim.
 template <typename T>
 void attend_cached(const CachedAttention& args, const T* q, const T* k, const T* v, int64_t length, float* weights, float* sum,
                    T* out) {
   const int64_t dim = args.head_dim, stride = args.cache_token_stride;
-  float max = -__builtin_inff();
-  for (int64_t s = 0; s < length; ++s) {
-    weights[s] = args.scale * dot(q, k + s * stride, dim);
-    max = weights[s] > max ? weights[s] : max;
-  }
-  Vec total = {};
-  each_vector(
-      length, [&](int64_t s, int64_t n) __attribute__((always_inline)) {
-        const Vec e = exp(load_at(weights + s, n) - max);
-        store_at(weights + s, e, n);
-        total += load_at(weights + s, n);
-      });
+  const float max = direct_scores(q, k, stride, length, dim, args.scale, weights);
+  const float total = direct_softmax(weights, length, max);
   fill_zero(sum, round_up(dim));
-  for (int64_t s = 0; s < length; ++s) {
-    each_vector(
-        dim, [&](int64_t j, int64_t n)
-                 __attribute__((always_inline)) { store(sum + j, load(sum + j) + weights[s] * load_at(v + s * stride + j, n)); });
-  }
-  write_rows(sum, round_up(dim), 1, dim, 1.0f / sum_lanes(total), out, dim);
+  direct_sum(weights, v, stride, length, dim, sum);
+  write_rows(sum, round_up(dim), 1, dim, 1.0f / total, out, dim);
 }
 
 template <typename T>

@@ -79,13 +79,15 @@ TEST_CASE("packed_attention: parity and gradient of shared prefixes and of chose
   check_parity(op(large, 0.125), reference(large, 0.125), inputs(390, 8, 2, 64), kParityMatmulFp32);
 }
 
-TEST_CASE("packed_attention: chosen queries are the same rows of all queries, bit for bit") {
+// Not to the bit: a segment with a handful of queries is computed another way.
+TEST_CASE("packed_attention: chosen queries are the same rows of all queries") {
   AttentionLayout layout = forest();
   const Tensors all = inputs(kForestTokens, 4, 2, 24);
   const at::Tensor chosen = int64({3, 39, 41, 64, 73, 75, 109, 110, 122, 129, 170}), full = op(layout, 0.2)(all)[0];
   layout.queries = chosen;
-  CHECK(op(layout, 0.2)({all[0].index_select(0, chosen), all[1], all[2]})[0].equal(full.index_select(0, chosen)));
-  CHECK(!op(layout, 0.2)({all[0].index_select(0, chosen - 1), all[1], all[2]})[0].equal(full.index_select(0, chosen)));
+  const at::Tensor expected = full.index_select(0, chosen);
+  CHECK(error_of(op(layout, 0.2)({all[0].index_select(0, chosen), all[1], all[2]})[0], expected) <= kParityMatmulFp32);
+  CHECK(error_of(op(layout, 0.2)({all[0].index_select(0, chosen - 1), all[1], all[2]})[0], expected) > kParityMatmulFp32);
 }
 
 TEST_CASE("packed_attention: a shared prefix is as good as one that each row has for itself") {
