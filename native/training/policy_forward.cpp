@@ -17,16 +17,16 @@ std::vector<uint32_t> versions_of(const models::Model& model) {
 
 }  // namespace
 
-PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy) {
-  const at::Tensor hidden = predicting_hidden(policy, batch);
+PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy, bool checkpoint) {
+  const at::Tensor hidden = predicting_hidden(policy, batch, checkpoint);
   const kernels::TokenLogprob out = kernels::token_logprob(hidden, policy.lm_weight(), std::nullopt, batch.targets, want_entropy);
   return {hidden, out.logprobs, policy.values(hidden), out.entropy};
 }
 
-HeldForward::HeldForward(const models::Model& policy, const PredictionBatch& batch)
+HeldForward::HeldForward(const models::Model& policy, const PredictionBatch& batch, bool checkpoint)
     : policy_(&policy), versions_(versions_of(policy)) {
   const c10::AutoGradMode with_grad(true);
-  forward_ = policy_forward(policy, batch, /*want_entropy=*/true);
+  forward_ = policy_forward(policy, batch, /*want_entropy=*/true, checkpoint);
 }
 
 std::optional<PolicyForward> HeldForward::take(const models::Model& policy) {

@@ -19,15 +19,16 @@ struct PolicyForward {
   at::Tensor entropy;   // [predicted] fp32, undefined unless asked for; not differentiable
 };
 
-// In the autograd graph when grad mode is on.
-PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy);
+// In the autograd graph when grad mode is on. checkpoint: activation checkpointing.
+PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy,
+                             bool checkpoint = false);
 
 // A forward with its graph, made while the rollout was evaluated. When all rows are one mini-batch, the first update of the step
 // needs exactly this forward: same weights, same tokens. It is as large as the activations of that one batch.
 class HeldForward {
  public:
   // Runs the forward with gradients on, whatever the grad mode is.
-  HeldForward(const models::Model& policy, const PredictionBatch& batch);
+  HeldForward(const models::Model& policy, const PredictionBatch& batch, bool checkpoint);
 
   [[nodiscard]] const PolicyForward& forward() const { return forward_; }
   // Gives the forward away, once; nothing when it is gone already, or made with another policy, or when the policy's weights have

@@ -30,6 +30,7 @@ struct PpoTrainerOptions {
   bool old_from_sampling = false;
   bool early_stopping = false;  // after an epoch, when the last mini-batch's policykl > 1.5 * target_kl
   double target_kl = 1.0;
+  bool activation_checkpointing = false;  // blocks run again in the backward: less memory, a third more work
 };
 
 }  // namespace prudent::training

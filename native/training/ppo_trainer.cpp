@@ -92,6 +92,7 @@ std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, con
   own.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
   own.from_sampling = options_.old_from_sampling;
   const bool one_update = prompts.rows() <= options_.mini_batch_size;
+  own.checkpoint = options_.activation_checkpointing;
   own.hold_tokens = options_.share_forward && !own.from_sampling && one_update ? options_.micro_batch_tokens : 0;
   return make_rollout(*policy_, *reference_, prompts, own, job);
 }
@@ -169,7 +170,8 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, s
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
     const PolicyForward forward =
-        ready ? *std::exchange(ready, std::nullopt) : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true);
+        ready ? *std::exchange(ready, std::nullopt)
+              : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
     kernels::PpoLossStats part;
     const at::Tensor loss =
         kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,

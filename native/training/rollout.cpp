@@ -26,15 +26,16 @@ struct Pair {
 
 // The reference first: its activations are gone before the policy's graph, when that is kept, is built. A policy whose part is
 // known from sampling runs for the exact KL alone.
-void evaluate(const Pair& models, const PredictionBatch& batch, bool exact_kl, bool hold, Rollout& rollout, Parts& parts) {
+void evaluate(const Pair& models, const PredictionBatch& batch, const RolloutOptions& options, bool hold, Rollout& rollout,
+              Parts& parts) {
   const at::Tensor ref_hidden = predicting_hidden(models.reference, batch), &ref_weight = models.reference.lm_weight();
   parts.ref_logprobs.push_back(kernels::token_logprob(ref_hidden, ref_weight, std::nullopt, batch.targets, false).logprobs);
-  if (rollout.logprobs.defined() && !exact_kl) return;
-  if (hold) rollout.held = std::make_shared<HeldForward>(models.policy, batch);
+  if (rollout.logprobs.defined() && !options.exact_kl) return;
+  if (hold) rollout.held = std::make_shared<HeldForward>(models.policy, batch, options.checkpoint);
   const PolicyForward forward = hold ? rollout.held->forward() : policy_forward(models.policy, batch, /*want_entropy=*/false);
   parts.logprobs.push_back(forward.logprobs.detach());
   parts.values.push_back(forward.values.detach());
-  if (exact_kl) parts.kl.push_back(kernels::token_kl(forward.hidden, models.policy.lm_weight(), ref_hidden, ref_weight));
+  if (options.exact_kl) parts.kl.push_back(kernels::token_kl(forward.hidden, models.policy.lm_weight(), ref_hidden, ref_weight));
 }
 
 // Fills in what generation has left open.
@@ -48,7 +49,7 @@ std::shared_ptr<Rollout> complete(std::shared_ptr<Rollout> rollout, const Pair& 
   for (const auto& [first, last] : micro) {
     job.poll();
     const PredictionBatch batch = pack_predictions(models.policy, rows, rollout->prompts.lengths, row_range(first, last));
-    evaluate(models, batch, options.exact_kl, fits && micro.size() == 1, *rollout, parts);
+    evaluate(models, batch, options, fits && micro.size() == 1, *rollout, parts);
   }
   rollout->ref_logprobs = at::cat(parts.ref_logprobs);
   if (!rollout->logprobs.defined()) {
