@@ -15,6 +15,7 @@ import { loadConfig } from '../../dist/ts/config/load.js'
 import { Tokenizer } from '../../dist/ts/data/tokenizer.js'
 import { loadPrompts } from '../../dist/ts/policy/prompts.js'
 import { modelScorer } from '../../dist/ts/policy/scorer.js'
+import { objectiveSettings } from '../../dist/ts/policy/settings.js'
 import { trainPolicy } from '../../dist/ts/policy/train-policy.js'
 import { studyConfigSchema } from '../../dist/ts/study/config.js'
 import { architectureOf } from '../../dist/ts/study/models.js'
@@ -72,7 +73,7 @@ async function train(scorer, number) {
   const ensemble = Math.floor((number % heads) / config.layout.heads) * config.layout.heads
   const result = await trainPolicy({
     ...{ policy, reference, scorer, prompts, eosTokenIds: [tokenizers.policy.eosTokenId] },
-    settings: { ...config.ppo, steps, seed: number, objective: config.ppo.objective ?? objective },
+    settings: { ...config.ppo, steps, seed: number, objective },
     head: number % heads,
     ensemble: Array.from({ length: config.layout.heads }, (_, head) => ensemble + head),
   })
@@ -86,7 +87,6 @@ async function train(scorer, number) {
   await rm(folder, { recursive: true })
   return { hash, steps: result.steps }
 }
-const { objectiveSettings } = await import('../../dist/ts/policy/settings.js')
 const objective = objectiveSettings.parse({ kind: 'variance-kl' })
 
 const perLane = { lanes: cores, threadsPerLane: 1 }
@@ -132,7 +132,29 @@ const rows = Object.entries(runs).map(([way, list]) => {
     weights: [...new Set(list.map((entry) => entry.weights))],
   }
 })
-process.stdout.write(
-  `${JSON.stringify({ job: 'concurrent-policies', policies: count, steps, cores, rows }, null, 2)}\n`,
-)
+
+/** Seconds to answer many requests of one text each, all there at once: where sharing forwards matters most. */
+async function shortRequests(batching) {
+  const texts = prompts.texts.slice(0, 512)
+  const rows = await tokenizers.scorer.encodeBatch(texts)
+  const batcher = new ScoreBatcher(rewards, { maxBatchTokens: 4096, ...batching })
+  const start = performance.now()
+  await Promise.all(rows.map((row) => batcher.scoreValues({ ids: [row] })))
+  return { seconds: (performance.now() - start) / 1000, forwards: batcher.statistics.forwards }
+}
+
+const short = { shared: [], fixedShapes: [] }
+for (let repeat = 0; repeat < repeats + 1; repeat++) {
+  short.shared.push(await shortRequests({}))
+  short.fixedShapes.push(await shortRequests({ fixedShapes: true }))
+}
+const shortRows = Object.entries(short).map(([way, list]) => ({
+  way,
+  requests: 512,
+  forwards: list[0].forwards,
+  seconds: median(list.slice(1).map(({ seconds }) => seconds)),
+}))
+
+const result = { job: 'concurrent-policies', policies: count, steps, cores, rows, shortRequests: shortRows }
+process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
 await Promise.all([reference.dispose(), rewards.dispose()])
