@@ -1,6 +1,7 @@
 import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativePpoTrainer, PpoTrainerOptions } from '../addon/native.js'
+import { PPO_DEFAULTS } from '../addon/ppo-trainer.js'
 import { type EpochPosition, Epochs, packRows, unpackRows } from '../data/batching.js'
 import { deriveSeed, Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
@@ -188,11 +189,12 @@ class PolicyLoop {
   }
 }
 
-function trainerOptions(settings: PpoSettings): Partial<PpoTrainerOptions> {
+function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
   const { beta1, beta2, eps, weightDecay, maxGradNorm } = settings.optimiser
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings
   return {
+    ...PPO_DEFAULTS,
     ...{ beta1, beta2, eps, weightDecay, weightDecayScope: 'all', maxGradNorm },
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },
