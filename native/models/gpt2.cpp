@@ -65,8 +65,8 @@ at::Tensor Gpt2::activate(const at::Tensor& x) const {
 
 std::vector<at::Tensor> Gpt2::parameters_of(const Layer& layer) {
   std::vector<at::Tensor> parameters;
-  for (const Affine* affine : {&layer.attention_norm, &layer.qkv, &layer.attention_out, &layer.feed_forward_norm, &layer.up,
-                               &layer.down}) {
+  for (const Affine* affine :
+       {&layer.attention_norm, &layer.qkv, &layer.attention_out, &layer.feed_forward_norm, &layer.up, &layer.down}) {
     parameters.push_back(affine->weight);
     parameters.push_back(affine->bias);
   }
