@@ -186,7 +186,7 @@ class PolicyLoop {
   }
 }
 
-function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
+function trainerOptions(settings: PpoSettings): Partial<PpoTrainerOptions> {
   const { beta1, beta2, eps, weightDecay, maxGradNorm } = settings.optimiser
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings

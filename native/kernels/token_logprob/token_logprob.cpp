@@ -1,9 +1,7 @@
 #include "kernels/token_logprob/token_logprob.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "kernels/common/check.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
 
 namespace prudent::kernels {
@@ -37,7 +36,7 @@ struct Head {
     return std::min(columns, vocab());
   }
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, int64_t first, int64_t columns) const {
-    return at::mm(hidden, weight.narrow(0, first, columns).t());
+    return kernels::matmul(hidden, weight.narrow(0, first, columns).t());
   }
   [[nodiscard]] LogitsChunk describe_chunk(const at::Tensor& logits, int64_t first) const {
     return {.logits = logits.mutable_data_ptr(),
@@ -108,7 +107,7 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
     PRUDENT_RUN_CPU_KERNEL(logprob_gradient, args);
     if (wanted.hidden) {
-      const at::Tensor part = at::mm(slopes, head.weight.narrow(0, first, columns));
+      const at::Tensor part = kernels::matmul(slopes, head.weight.narrow(0, first, columns));
       if (columns == head.vocab()) {
         grad_hidden = part;
       } else if (!grad_hidden.defined()) {
@@ -119,7 +118,7 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
     }
     if (wanted.weight) {
       at::Tensor rows = grad_weight.narrow(0, first, columns);
-      at::mm_out(rows, slopes.t(), hidden);
+      matmul_into(rows, slopes.t(), hidden);
     }
     if (wanted.bias) grad_bias.narrow(0, first, columns).copy_(slopes.sum(0, false, at::kFloat));
   }
