@@ -9,31 +9,12 @@
 
 #include <immintrin.h>
 
+#include "kernels/common/amx.h"
 #include "kernels/packed_attention/attention_transpose.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
 PRUDENT_VEC int64_t round_up_to(int64_t multiple, int64_t n) { return (n + multiple - 1) / multiple * multiple; }
-
-// Eight full tiles, for as long as an object of this class lives on this thread.
-class Tiles {
- public:
-  Tiles() {
-    static constexpr Config kConfig;
-    // GCC's intrinsic claims to read eight bytes only: a configuration on the stack might not have been written yet.
-    _tile_loadconfig(&kConfig);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
- private:
-  struct alignas(64) Config {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  };
-};
 
 // The right operand: pair row r of depth block k and column block n begins at data + k * depth_step + n * column_step + r * row.
 struct TileSource {
