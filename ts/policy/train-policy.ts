@@ -35,12 +35,14 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
   const trainer = await callNative(undefined, () =>
     loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings)),
   )
+  const member = options.scorer.join?.()
   try {
     if (options.checkpoint) await loadOptimiser(options.checkpoint, trainer)
-    const loop = new PolicyLoop(options, trainer)
+    const loop = new PolicyLoop(member ? { ...options, scorer: member } : options, trainer)
     const { steps, metrics } = await runLoop(loop, options)
     return { steps, metrics, klCoef: loop.klCoef }
   } finally {
+    member?.leave()
     await trainer.dispose()
   }
 }
