@@ -1,6 +1,7 @@
 import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativePpoTrainer, PpoTrainerOptions } from '../addon/native.js'
+import { PPO_DEFAULTS } from '../addon/ppo-trainer.js'
 import { type EpochPosition, Epochs, packRows, unpackRows } from '../data/batching.js'
 import { deriveSeed, Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
@@ -33,7 +34,7 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
     )
   }
   const trainer = await callNative(undefined, () =>
-    loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings)),
+    loadAddon().createPpoTrainer(policy, reference, { ...PPO_DEFAULTS, ...trainerOptions(settings) }),
   )
   const member = options.scorer.join?.()
   try {
