@@ -34,7 +34,7 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
     )
   }
   const trainer = await callNative(undefined, () =>
-    loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings)),
+    loadAddon().createPpoTrainer(policy, reference, { ...PPO_DEFAULTS, ...trainerOptions(settings) }),
   )
   const member = options.scorer.join?.()
   try {

@@ -216,30 +216,61 @@ PRUDENT_VEC Vec first_lanes(Vec v, int64_t n, float rest = 0.0f) {
   return n == kWidth ? v : (iota(0) < static_cast<int32_t>(n) ? v : broadcast(rest));
 }
 
-// e^x by the polynomial of Cephes' expf, relative error of about 2e-7; 0 below -87.3, infinity above 88.7, NaN stays NaN.
-PRUDENT_VEC Vec exp(Vec x) {
-  const Vec bounded = max_of(x < 88.72f ? x : broadcast(88.72f), broadcast(-87.33f));
-  const Vec shifted = bounded * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: the low bits hold round(x / ln 2)
-  const VecInt n = __builtin_bit_cast(VecInt, shifted) - 0x4b400000;
-  const Vec k = shifted - 12582912.0f;
-  const Vec r = (bounded - k * 0.693359375f) - k * -2.12194440e-4f;  // ln 2 in two parts (Cody & Waite)
+// e^r for |r| <= ln 2 / 2: the polynomial of Cephes' expf.
+PRUDENT_VEC Vec exp_of_rest(Vec r) {
   Vec p = broadcast(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
+  return p * r * r + r + 1.0f;
+}
+constexpr float kLog2E = 1.44269504088896341f;
+constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;  // ln 2 in two parts (Cody & Waite)
+constexpr float kExpLow = -87.33f, kExpHigh = 88.72f;
+
+// e^x, relative error of about 2e-7; 0 below -87.3, infinity above 88.7, NaN stays NaN.
+#if defined(PRUDENT_ISA_avx512)
+PRUDENT_VEC Vec exp(Vec x) {
+  const __m512 given = __builtin_bit_cast(__m512, x);
+  // Above the bound 2^n overflows by itself; min returns its second operand when one is NaN.
+  const __m512 bounded = _mm512_maskz_min_ps(0xffff, _mm512_set1_ps(90.0f), given);
+  const __m512 rounded =
+      _mm512_maskz_roundscale_ps(0xffff, __builtin_bit_cast(__m512, __builtin_bit_cast(Vec, bounded) * kLog2E), 0);
+  const Vec n = __builtin_bit_cast(Vec, rounded);
+  const Vec p = exp_of_rest((__builtin_bit_cast(Vec, bounded) - n * kLn2High) - n * kLn2Low);
+  const __mmask16 not_below = _mm512_cmp_ps_mask(given, _mm512_set1_ps(kExpLow), _CMP_NLT_UQ);
+  return __builtin_bit_cast(Vec, _mm512_maskz_scalef_ps(not_below, __builtin_bit_cast(__m512, p), rounded));
+}
+#else
+PRUDENT_VEC Vec exp(Vec x) {
+  const Vec bounded = max_of(x < kExpHigh ? x : broadcast(kExpHigh), broadcast(kExpLow));
+  const Vec shifted = bounded * kLog2E + 12582912.0f;  // 1.5 * 2^23: the low bits hold round(x / ln 2)
+  const VecInt n = __builtin_bit_cast(VecInt, shifted) - 0x4b400000;
+  const Vec k = shifted - 12582912.0f;
+  const Vec p = exp_of_rest((bounded - k * kLn2High) - k * kLn2Low);
   // 2^n in two factors, for n = 128 just below the upper bound.
   const VecInt half = n >> 1;
   const Vec scaled = p * __builtin_bit_cast(Vec, (half + 127) << 23) * __builtin_bit_cast(Vec, (n - half + 127) << 23);
-  const Vec low = x < -87.33f ? Vec{} : scaled;
-  const Vec high = x > 88.72f ? broadcast(__builtin_inff()) : low;
+  const Vec low = x < kExpLow ? Vec{} : scaled;
+  const Vec high = x > kExpHigh ? broadcast(__builtin_inff()) : low;
   return x != x ? x : high;
 }
+#endif
 
-// 1 / (1 + e^-x)
-PRUDENT_VEC Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
+// 1 / x within an ulp for |x| in [2^-126, 2^126]; beyond that 0 where the true result is smaller than any normal number.
+PRUDENT_VEC Vec reciprocal(Vec x) {
+#if defined(PRUDENT_ISA_avx512)
+  const Vec first = __builtin_bit_cast(Vec, _mm512_maskz_rcp14_ps(0xffff, __builtin_bit_cast(__m512, x)));
+  return first * (1.0f - x * first) + first;
+#else
+  return 1.0f / x;
+#endif
+}
+
+// 1 / (1 + e^-x). The exponent is bounded so that the denominator stays finite; a sigmoid of -87 is 1e-38.
+PRUDENT_VEC Vec sigmoid(Vec x) { return reciprocal(1.0f + exp(x < -87.0f ? broadcast(87.0f) : -x)); }
 
 // Abramowitz & Stegun 7.1.26, absolute error below 5e-7 in fp32. `exp_minus_square` is e^(-x^2), which callers need anyway.
 PRUDENT_VEC Vec erf(Vec x, Vec exp_minus_square) {

@@ -59,15 +59,11 @@ at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at
   if (logits.size(0) == 0) return ids;
   const bool draws = !options.greedy, filters = draws && (options.top_p < 1.0 || options.top_k > 0);
   const int64_t slots = slot_count(dense);
-  const auto scratch = [&](at::ScalarType dtype) {
-    return filters ? at::empty({slots, dense.size(1)}, dense.options().dtype(dtype)) : at::Tensor();
-  };
   const at::Tensor uniform = draws ? uniform_of(row_keys, positions, options.seed) : at::Tensor();
-  const at::Tensor weights = scratch(at::kFloat), order = scratch(at::kInt);
+  const at::Tensor weights = filters ? at::empty({slots, dense.size(1)}, dense.options().dtype(at::kFloat)) : at::Tensor();
   const SampleArgs args{.logits = dense.const_data_ptr(),
                         .uniform = draws ? uniform.const_data_ptr<float>() : nullptr,
                         .weights = filters ? weights.mutable_data_ptr<float>() : nullptr,
-                        .order = filters ? order.mutable_data_ptr<int32_t>() : nullptr,
                         .ids = ids.mutable_data_ptr<int64_t>(),
                         .logprobs = logprobs != nullptr ? logprobs->mutable_data_ptr<float>() : nullptr,
                         .rows = dense.size(0),

@@ -11,7 +11,6 @@ struct SampleArgs {
   const void* logits;    // [rows, vocab]
   const float* uniform;  // [rows] in (0, 1); unread when greedy
   float* weights;        // [slots, vocab] scratch, top-k and top-p only
-  int32_t* order;        // [slots, vocab] scratch, top-k and top-p only
   int64_t* ids;          // [rows]; -1 where no logit of the row is finite
   float* logprobs;       // [rows] or null: log-softmax of the drawn token's logit as it came, at temperature 1, unfiltered
   int64_t rows, vocab, top_k;
