@@ -1,0 +1,73 @@
+"""Heads on a frozen base with transformers. `style`: 'rerun' computes the base in every epoch, 'cached' keeps its features."""
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from jobs.common import DTYPES, batches, by_length, pad_right, parameter_bytes, timed
+
+
+class Heads:
+    def __init__(self, folder, dtype, chosen, rejected, heads, initial, lr, batch, phase, style, forward_batch):
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder, torch_dtype=DTYPES[dtype]).eval()
+        self.rows = chosen + rejected
+        self.pairs, self.batch, self.lr = len(chosen), batch, lr
+        self.forward_batch, self.style, self.phase = forward_batch, style, phase
+        self.initial = torch.tensor(initial).view(heads, -1)
+        self.held = parameter_bytes(self.model)
+        self.kept = None
+        if phase == "later" and style == "cached":
+            self.kept = self.features(range(len(self.rows)))
+        self.trainer = self.new_trainer()
+
+    def new_trainer(self):
+        weight = torch.nn.Parameter(self.initial.clone())
+        return weight, torch.optim.AdamW([weight], lr=self.lr, weight_decay=0.0, fused=True)
+
+    @torch.no_grad()
+    def features(self, which):
+        """Hidden state of the last token, rows sorted by length as a good engineer would."""
+        which = list(which)
+        rows = [self.rows[index] for index in which]
+        out = torch.empty(len(rows), self.model.config.hidden_size)
+        for batch in batches(len(rows), self.forward_batch, by_length(rows)):
+            ids, mask = pad_right([rows[index] for index in batch])
+            hidden = self.model.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            out[batch] = hidden[torch.arange(len(batch)), mask.sum(1) - 1].float()
+        return out
+
+    def step(self, trainer, chosen, rejected):
+        weight, optimizer = trainer
+        margins = chosen @ weight.T - rejected @ weight.T
+        losses = -torch.nn.functional.logsigmoid(margins).mean(0)
+        optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        optimizer.step()
+        return losses.detach().tolist()
+
+    def epoch(self, trainer, features=None):
+        losses = []
+        for batch in batches(self.pairs, self.batch):
+            others = [index + self.pairs for index in batch]
+            chosen = self.features(batch) if features is None else features[batch]
+            rejected = self.features(others) if features is None else features[others]
+            losses += self.step(trainer, chosen, rejected)
+        return losses
+
+    def first(self):
+        features = self.features(range(len(self.rows))) if self.style == "cached" else None
+        return self.epoch(self.new_trainer(), features)
+
+    def once(self):
+        if self.phase == "forward":
+            return self.features(range(len(self.rows)))
+        return self.first() if self.phase == "first" else self.epoch(self.trainer, self.kept)
+
+    def check(self):
+        return {"losses": self.first()}
+
+    def run(self):
+        seconds, _ = timed(self.once)
+        return {"seconds": seconds, "tokens": sum(len(row) for row in self.rows)}
+
+
+load = Heads
