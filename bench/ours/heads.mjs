@@ -1,8 +1,8 @@
 import { HeadsTrainer, RewardModel } from '../../dist/ts/index.js'
 import { heldBytes, timed } from './timed.mjs'
 
-/** Heads on a frozen base. `phase`: 'forward' (scores alone), 'first' (features and an epoch) or 'later' (an epoch on features). */
-export async function load({ folder, dtype, chosen, rejected, heads, initial, lr, batch, phase }) {
+/** Heads on a frozen base. `phase` of a run: 'forward' (scores alone), 'first' (features and an epoch) or 'later' (an epoch on features). */
+export async function load({ folder, dtype, chosen, rejected, heads, initial, lr, batch }) {
   const model = await RewardModel.load(folder, { dtype })
   const ids = [...chosen, ...rejected]
   const tokens = ids.reduce((sum, row) => sum + row.length, 0)
@@ -26,11 +26,11 @@ export async function load({ folder, dtype, chosen, rejected, heads, initial, lr
     await features.dispose()
     return losses
   }
-  const kept = phase === 'later' ? await trainerOn(await model.features({ ids })) : undefined
+  const kept = await trainerOn(await model.features({ ids }))
   const phases = { forward: () => model.score({ ids }), first, later: () => epoch(kept) }
   return {
     held: heldBytes(model.info, { training: false }),
     check: async () => ({ losses: await first() }),
-    run: async () => ({ seconds: (await timed(phases[phase])).seconds, tokens }),
+    run: async ({ phase }) => ({ seconds: (await timed(phases[phase])).seconds, tokens }),
   }
 }

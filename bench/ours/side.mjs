@@ -16,7 +16,7 @@ const methods = {
     job = await load(options)
     return { held: job.held }
   },
-  check: () => job.check(),
+  check: (params) => job.check(params),
   run: (params) => job.run(params),
 }
 

@@ -29,18 +29,21 @@ def hello(threads):
     return {"versions": versions}
 
 
+def snake_case(options):
+    return {re.sub("[A-Z]", lambda upper: "_" + upper[0].lower(), name): value for name, value in options.items()}
+
+
 def load(job_name, options):
     global job
-    given = {re.sub("[A-Z]", lambda upper: "_" + upper[0].lower(), name): value for name, value in options.items()}
-    job = importlib.import_module(f"jobs.{job_name}").load(**given)
+    job = importlib.import_module(f"jobs.{job_name}").load(**snake_case(options))
     return {"held": job.held}
 
 
 METHODS = {
     "hello": lambda params: hello(**params),
     "load": lambda params: load(params["job"], params["options"]),
-    "check": lambda params: job.check(),
-    "run": lambda params: job.run(**params),
+    "check": lambda params: job.check(**snake_case(params)),
+    "run": lambda params: job.run(**snake_case(params)),
 }
 
 

@@ -26,13 +26,13 @@ export function relativeError(actual, expected) {
 /**
  * @param {Record<string, number[]>} actual
  * @param {Record<string, number[]>} expected quantities by name; those that only one side has are not compared
- * @param {number | Record<string, number>} tolerance one for all, or by name
+ * @param {number | Record<string, number | null>} tolerance one for all, or by name; null: not compared
  * @returns {{ errors: Record<string, number>, problems: string[] }}
  */
 export function compareResults(actual, expected, tolerance) {
-  const names = Object.keys(expected).filter((name) => name in actual)
+  const allowed = (name) => (typeof tolerance === 'number' ? tolerance : (tolerance[name] ?? null))
+  const names = Object.keys(expected).filter((name) => name in actual && allowed(name) !== null)
   const errors = Object.fromEntries(names.map((name) => [name, relativeError(actual[name], expected[name])]))
-  const allowed = (name) => (typeof tolerance === 'number' ? tolerance : (tolerance[name] ?? tolerance.default))
   const problems = names
     .filter((name) => !(errors[name] <= allowed(name)))
     .map((name) => `${name} is off by ${errors[name].toPrecision(3)}, allowed is ${allowed(name)}`)

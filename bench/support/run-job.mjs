@@ -15,6 +15,10 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {'float32' | 'bfloat16'} dtype of its matrix products
  * @property {string} job module of bench/ours or bench/peers/jobs
  * @property {object} options
+ * @property {object} [params] of its checks and runs
+ * @property {string} [like] works in the process of this other contestant (named before it), with other params
+ * @property {boolean} [checked] false: a training step that its process' first check has left no fresh weights for
+ * @property {boolean} [limited] false: the job's limit is not this contestant's
  * @property {string} [keepAs] which kept side works for it
  * @property {{ command: string, args: string[], parse?: Function }} [command] a process to start for every run, instead of a job
  *
@@ -46,7 +50,7 @@ export async function runJob(job, environment) {
   for (const { name, why } of absent) say(`${job.name}: ${name} is left out: ${why}`)
   const started = []
   try {
-    for (const contestant of present) started.push(await start(contestant, environment, say))
+    for (const contestant of present) started.push(await start(contestant, environment, started))
     const problems = await check(job, started, say)
     const wrong = new Set(problems.map(({ name }) => name))
     const fit = started.filter(({ name }) => !wrong.has(name))
@@ -72,9 +76,9 @@ async function obtainSide(kind, name, environment, command) {
 }
 
 function divide(job, { peers, only = [], nativeBench }) {
-  const wanted = job.contestants.filter(
-    ({ name }) => only.length === 0 || name === job.reference || only.some((word) => name.includes(word)),
-  )
+  const isNamed = ({ name }) => only.length === 0 || name === job.reference || only.some((word) => name.includes(word))
+  const hosts = new Set(job.contestants.filter(isNamed).map(({ like }) => like))
+  const wanted = job.contestants.filter((one) => isNamed(one) || hosts.has(one.name))
   const whyAbsent = ({ kind }) => (kind === 'native' ? (nativeBench ? undefined : 'it is not built') : peers[kind]?.missing)
   return {
     present: wanted.filter((one) => whyAbsent(one) === undefined),
@@ -82,15 +86,17 @@ function divide(job, { peers, only = [], nativeBench }) {
   }
 }
 
-async function start(contestant, environment, say) {
-  const { kind, name, keepAs = name, command } = contestant
+async function start(contestant, environment, started) {
+  const { kind, name, keepAs = name, command, like, params = {} } = contestant
+  const twin = started.find((other) => other.name === like)
+  if (twin) return { ...twin, ...contestant, params }
   const { side, hello } = await obtainSide(kind, keepAs, environment, command)
   try {
     const idle = side.memory().resident
     const loading = () => side.call('load', { job: contestant.job, options: contestant.options })
     const { held, bytes } = await withMachine(loading)
-    if (!environment.kept) say(`${name}: loaded`)
-    return { ...contestant, side, idle, held, bytes, versions: hello.versions, params: contestant.params ?? {} }
+    if (!environment.kept) environment.say(`${name}: loaded`)
+    return { ...contestant, side, idle, held, bytes, versions: hello.versions, params }
   } catch (error) {
     await side.stop()
     throw error
@@ -100,13 +106,14 @@ async function start(contestant, environment, say) {
 /** @returns {Promise<{ name: string, text: string }[]>} contestants whose results differ from the reference's */
 async function check(job, started, say) {
   const results = new Map()
-  for (const { name, side } of started) results.set(name, await withMachine(() => side.call('check')))
+  const checked = started.filter((contestant) => contestant.checked !== false)
+  for (const { name, side, params } of checked) results.set(name, await withMachine(() => side.call('check', params)))
   const truth = results.get(job.reference)
   if (!truth) {
     say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
     return []
   }
-  return started.flatMap(({ name, dtype }) => {
+  return checked.flatMap(({ name, dtype }) => {
     if (name === job.reference) return []
     const { errors, problems } = compareResults(results.get(name), truth, (job.tolerances ?? TOLERANCES)[dtype])
     const shown = Object.entries(errors).map(([quantity, error]) => `${quantity} ${error.toPrecision(2)}`)
@@ -149,7 +156,7 @@ function summarise(contestant, samples, limits) {
   const seconds = samples.map((sample) => sample.seconds)
   const peak = Math.max(...samples.map((sample) => sample.peak))
   const { p20, p50, p80 } = spread(seconds)
-  const limit = limits?.[contestant.dtype]
+  const limit = contestant.limited === false ? undefined : limits?.[contestant.dtype]
   return {
     name: contestant.name,
     dtype: contestant.dtype,

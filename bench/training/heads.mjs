@@ -22,27 +22,26 @@ export function define({ quick, say }) {
   const random = new Random(7)
   const initial = Array.from({ length: HEADS * config.hidden_size }, () => 0.02 * random.normal())
   const shared = { folder, ...workload, heads: HEADS, initial, lr: 1e-3, batch: 8 }
-  const ours = (phase) => ({
-    ...{ name: `ours ${phase}`, kind: 'ours', dtype: 'float32', job: 'heads' },
-    options: { ...shared, dtype: 'float32', phase },
+  const options = { ...shared, dtype: 'float32' }
+  const ours = (phase, more) => ({
+    ...{ name: `ours ${phase}`, kind: 'ours', dtype: 'float32', job: 'heads', options, params: { phase }, ...more },
   })
-  const peer = (name, phase, style) => ({
-    ...{ name, kind: 'today', dtype: 'float32', job: 'heads' },
-    options: { ...shared, dtype: 'float32', phase, style, forwardBatch: 8 },
+  const peer = (name, params, more) => ({
+    ...{ name, kind: 'today', dtype: 'float32', job: 'heads', options: { ...options, forwardBatch: 8 }, params, ...more },
   })
   const rows = [...workload.chosen, ...workload.rejected]
   const job = {
     name: 'training/heads',
     what: '10 heads on a frozen base: first epoch, later epochs',
     about: { model, pairs: `${pairs}, ${totalTokens(rows)} tokens`, heads: HEADS, batch: 8 },
-    reference: 'eager cached, later',
+    reference: 'eager cached, first',
     contestants: [
       ours('forward'),
-      ours('first'),
-      ours('later'),
-      peer('eager cached, first', 'first', 'cached'),
-      peer('eager cached, later', 'later', 'cached'),
-      peer('transformers base again', 'later', 'rerun'),
+      ours('first', { like: 'ours forward', checked: false }),
+      ours('later', { like: 'ours forward', checked: false, limited: false }),
+      peer('eager cached, first', { phase: 'first', style: 'cached' }),
+      peer('eager cached, later', { phase: 'later', style: 'cached' }, { like: 'eager cached, first', checked: false }),
+      peer('transformers base again', { phase: 'later', style: 'rerun' }, { like: 'eager cached, first', checked: false }),
     ],
     comparisons: [
       { ours: 'ours first', peer: 'ours forward', saves: 'nothing: the price of an epoch', goal: { atMost: 1.03 } },

@@ -47,8 +47,8 @@ function scoring({ size, config, folder, pairs }) {
     options: { folder, dtype, rows, sharePrefixes },
   })
   const peer = (name, dtype) => ({
-    ...{ name, kind: 'today', dtype, job: 'score' },
-    options: { folder, dtype, rows, batch: 8, order: 'sorted' },
+    ...{ name, kind: 'today', dtype, job: 'score', params: { order: 'sorted' } },
+    options: { folder, dtype, rows, batch: 8 },
   })
   return {
     name: 'training/pairs-score',

@@ -16,9 +16,9 @@ export function define({ quick, say }) {
   const folder = modelFolder(model, { say })
   const rows = mixedRows({ seed: 11, rows: count, vocabSize: config.vocab_size, lengths })
   const ours = (name, dtype) => ({ name, kind: 'ours', dtype, job: 'score', options: { folder, dtype, rows } })
-  const peer = (name, dtype, order) => ({
-    ...{ name, kind: 'today', dtype, job: 'score' },
-    options: { folder, dtype, rows, batch: PEER_BATCH, order },
+  const peer = (name, dtype, order, like) => ({
+    ...{ name, kind: 'today', dtype, job: 'score', like, params: { order } },
+    options: { folder, dtype, rows, batch: PEER_BATCH },
   })
   const padding = 'padding'
   const job = {
@@ -35,8 +35,8 @@ export function define({ quick, say }) {
       ours('ours bf16', 'bfloat16'),
       peer('transformers fp32', 'float32', 'arrival'),
       peer('transformers bf16', 'bfloat16', 'arrival'),
-      peer('transformers fp32 sorted', 'float32', 'sorted'),
-      peer('transformers bf16 sorted', 'bfloat16', 'sorted'),
+      peer('transformers fp32 sorted', 'float32', 'sorted', 'transformers fp32'),
+      peer('transformers bf16 sorted', 'bfloat16', 'sorted', 'transformers bf16'),
     ],
     comparisons: [
       { ours: 'ours fp32', peer: 'transformers fp32', saves: padding, goal: { ratio: 2.5 } },

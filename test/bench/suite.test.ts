@@ -75,7 +75,7 @@ describe('a job', () => {
   test('times sides in turn, A B A B, and measures each one’s own memory', async () => {
     const { rows, said, problems } = await runFake({ small: [1, 2], large: [1, 2] })
     expect(problems).toEqual([])
-    const turns = said.flatMap((line) => /^(?:round \d\/3|warm-up) (\w+):/.exec(line)?.[1] ?? [])
+    const turns = said.flatMap((line: string) => /^(?:round \d\/3|warm-up) (\w+):/.exec(line)?.[1] ?? [])
     expect(turns).toEqual(['small', 'large', 'small', 'large', 'small', 'large', 'small', 'large'])
     const [row] = rows
     expect(row.ours.samples).toHaveLength(3)

@@ -1,4 +1,4 @@
-"""Heads on a frozen base with transformers. `style`: 'rerun' computes the base in every epoch, 'cached' keeps its features."""
+"""Heads on a frozen base with transformers. `style` of a run: 'rerun' computes the base in every epoch, 'cached' keeps its features."""
 
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -7,16 +7,14 @@ from jobs.common import DTYPES, batches, by_length, pad_right, parameter_bytes, 
 
 
 class Heads:
-    def __init__(self, folder, dtype, chosen, rejected, heads, initial, lr, batch, phase, style, forward_batch):
+    def __init__(self, folder, dtype, chosen, rejected, heads, initial, lr, batch, forward_batch):
         self.model = AutoModelForSequenceClassification.from_pretrained(folder, torch_dtype=DTYPES[dtype]).eval()
         self.rows = chosen + rejected
         self.pairs, self.batch, self.lr = len(chosen), batch, lr
-        self.forward_batch, self.style, self.phase = forward_batch, style, phase
+        self.forward_batch = forward_batch
         self.initial = torch.tensor(initial).view(heads, -1)
         self.held = parameter_bytes(self.model)
-        self.kept = None
-        if phase == "later" and style == "cached":
-            self.kept = self.features(range(len(self.rows)))
+        self.kept = self.features(range(len(self.rows)))
         self.trainer = self.new_trainer()
 
     def new_trainer(self):
@@ -54,19 +52,16 @@ class Heads:
         return losses
 
     def first(self):
-        features = self.features(range(len(self.rows))) if self.style == "cached" else None
-        return self.epoch(self.new_trainer(), features)
+        return self.epoch(self.new_trainer(), self.features(range(len(self.rows))))
 
-    def once(self):
-        if self.phase == "forward":
-            return self.features(range(len(self.rows)))
-        return self.first() if self.phase == "first" else self.epoch(self.trainer, self.kept)
+    def later(self, style):
+        return self.epoch(self.trainer, self.kept if style == "cached" else None)
 
-    def check(self):
+    def check(self, **_):
         return {"losses": self.first()}
 
-    def run(self):
-        seconds, _ = timed(self.once)
+    def run(self, phase, style="cached"):
+        seconds, _ = timed(self.first if phase == "first" else lambda: self.later(style))
         return {"seconds": seconds, "tokens": sum(len(row) for row in self.rows)}
 
 

@@ -21,7 +21,7 @@ def tokenizer_of(vocab_size):
 
 
 class TrlPpo:
-    def __init__(self, folder, prompts, scores, new_tokens, kl_coef, lr, generate_batch, bf16=False):
+    def __init__(self, folder, prompts, scores, new_tokens, kl_coef, lr, bf16=False):
         warnings.filterwarnings("ignore")
         policy = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
         reference = AutoModelForCausalLMWithValueHead.from_pretrained(folder)
@@ -39,18 +39,17 @@ class TrlPpo:
         self.trainer = PPOTrainer(config, policy, reference, tokenizer_of(vocab_size))
         self.queries = [torch.tensor(prompt) for prompt in prompts]
         self.scores = [torch.tensor(score) for score in scores]
-        self.generate_batch = generate_batch
         self.sampling = {"max_new_tokens": new_tokens, "pad_token_id": vocab_size - 1, "eos_token_id": None}
         self.new_tokens = new_tokens
         self.held = training_bytes(policy) + parameter_bytes(reference)
 
-    def generate(self, **sampling):
+    def generate(self, generate_batch, **sampling):
         return self.trainer.generate(
-            self.queries, batch_size=self.generate_batch, return_prompt=False, **self.sampling, **sampling
+            self.queries, batch_size=generate_batch, return_prompt=False, **self.sampling, **sampling
         )
 
-    def check(self):
-        responses = self.generate(do_sample=False)
+    def check(self, generate_batch):
+        responses = self.generate(generate_batch, do_sample=False)
         stats = self.trainer.step(self.queries, responses, self.scores)
         return {
             "valueLoss": [float(stats["ppo/loss/value"])],
@@ -61,8 +60,8 @@ class TrlPpo:
             "tokens": torch.cat(responses).tolist(),
         }
 
-    def run(self):
-        rollout, responses = timed(lambda: self.generate(do_sample=True, top_k=0, top_p=1.0))
+    def run(self, generate_batch):
+        rollout, responses = timed(lambda: self.generate(generate_batch, do_sample=True, top_k=0, top_p=1.0))
         update, _ = timed(lambda: self.trainer.step(self.queries, responses, self.scores))
         tokens = len(self.queries) * self.new_tokens
         return {"seconds": rollout + update, "rolloutSeconds": rollout, "updateSeconds": update, "tokens": tokens}
