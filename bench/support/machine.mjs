@@ -61,25 +61,41 @@ export function loadAverage() {
   return loadavg()[0]
 }
 
+/** After this long a shared machine is given up, so that others get their turn. */
+const LONGEST_HOLD_MS = 60_000
+let held
+
 /**
- * Machines that several people share: `PRUDENT_BENCH_LOCK` names a file on which flock holds an exclusive lock during every timed
- * run and every load, and between them others get their turn.
+ * Machines that several people share: `PRUDENT_BENCH_LOCK` names a file on which flock holds an exclusive lock during loads and timed
+ * runs. It is kept from one run to the next, so that contestants follow each other closely, until it has been held for a minute.
  */
 export async function withMachine(body) {
   const file = process.env.PRUDENT_BENCH_LOCK
   if (!file) return body()
-  const holder = spawn('flock', [file, 'sh', '-c', 'echo held; cat'], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: holder.stdout })
-  await new Promise((resolve, reject) => {
-    lines.once('line', resolve)
-    holder.once('error', reject)
-    holder.once('close', () => reject(new Error(`cannot lock ${file}`)))
-  })
+  held ??= await takeLock(file)
   try {
     return await body()
   } finally {
-    const closed = new Promise((resolve) => holder.once('close', resolve))
-    holder.stdin.end()
-    await closed
+    if (performance.now() - held.since > LONGEST_HOLD_MS) await releaseMachine()
   }
+}
+
+/** Gives the machine up, if it is held. */
+export async function releaseMachine() {
+  const lock = held
+  held = undefined
+  if (!lock) return
+  lock.holder.stdin.end()
+  await lock.closed
+}
+
+async function takeLock(file) {
+  const holder = spawn('flock', [file, 'sh', '-c', 'echo held; cat'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const closed = new Promise((resolve) => holder.once('close', resolve))
+  await new Promise((resolve, reject) => {
+    createInterface({ input: holder.stdout }).once('line', resolve)
+    holder.once('error', reject)
+    closed.then(() => reject(new Error(`cannot lock ${file}`)))
+  })
+  return { holder, closed, since: performance.now() }
 }

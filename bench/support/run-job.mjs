@@ -4,7 +4,7 @@ import { alternate } from './alternate.mjs'
 import { CommandSide } from './command-side.mjs'
 import { compareResults, TOLERANCES } from './equal.mjs'
 import { limitSeconds, mergeProducts } from './limit.mjs'
-import { describeCommit, describeMachine, withMachine } from './machine.mjs'
+import { describeCommit, describeMachine, releaseMachine, withMachine } from './machine.mjs'
 import { startSide } from './sides.mjs'
 import { quantile, speedRatio, spread } from './statistics.mjs'
 
@@ -60,6 +60,7 @@ export async function runJob(job, environment) {
     const rows = makeRows(job, fit, measured, limit, environment)
     return { rows, problems: problems.map(({ text }) => text) }
   } finally {
+    await releaseMachine()
     if (!environment.kept) await Promise.all(started.map(({ side }) => side.stop()))
   }
 }

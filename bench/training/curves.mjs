@@ -1,5 +1,5 @@
 // Job 9: what an answer costs as the work grows: sequence length, batch, heads, concurrent policies. Ours alone; curves, not rows.
-import { describeCommit, describeMachine, withMachine } from '../support/machine.mjs'
+import { describeCommit, describeMachine, releaseMachine, withMachine } from '../support/machine.mjs'
 import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { Random } from '../support/random.mjs'
 import { startSide } from '../support/sides.mjs'
@@ -56,6 +56,7 @@ async function medianSeconds(environment, job, options) {
       seconds.push((await withMachine(() => side.call('run'))).seconds)
     return median(seconds)
   } finally {
+    await releaseMachine()
     await side.stop()
   }
 }

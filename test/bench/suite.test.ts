@@ -17,6 +17,8 @@ const FAKE_SIDE = join(root, 'test', 'bench', 'sides', 'fake-side.mjs')
 
 let folder: string
 beforeAll(() => {
+  // Whoever runs the tests may hold that lock.
+  delete process.env.PRUDENT_BENCH_LOCK
   folder = mkdtempSync(join(tmpdir(), 'prudent-suite-'))
 })
 afterAll(() => rmSync(folder, { recursive: true }))
