@@ -4,8 +4,8 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { runJob } from '../bench/support/run-job.mjs'
 import { appendRows, RESULTS, resultFile } from '../bench/support/results.mjs'
+import { runJob } from '../bench/support/run-job.mjs'
 import { fullTables } from '../bench/support/table.mjs'
 import { buildNativeBench } from './bench/native.mjs'
 import { findPeer } from './bench/peers.mjs'
@@ -116,6 +116,8 @@ async function main() {
 try {
   await main()
 } catch (error) {
-  say(error.code?.startsWith?.('ERR_PARSE_ARGS') ? `E_USAGE: ${error.message}\n${HELP}` : (error.stack ?? error.message))
+  say(
+    error.code?.startsWith?.('ERR_PARSE_ARGS') ? `E_USAGE: ${error.message}\n${HELP}` : (error.stack ?? error.message),
+  )
   process.exitCode = error.code?.startsWith?.('ERR_PARSE_ARGS') ? 2 : 1
 }

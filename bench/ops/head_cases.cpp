@@ -20,7 +20,8 @@ OpCase token_logprob_case(const Json& spec, const at::Device& device) {
   op.reference = [=](const Tensors& in) {
     return Tensors{kernels::token_logprob_reference(in[0], in[1], std::nullopt, targets, false).logprobs};
   };
-  op.inputs = {normal({tokens, hidden}, 1).to(device, dtype_of(spec)), normal({vocab, hidden}, 2, 0.02).to(device, dtype_of(spec))};
+  op.inputs = {normal({tokens, hidden}, 1).to(device, dtype_of(spec)),
+               normal({vocab, hidden}, 2, 0.02).to(device, dtype_of(spec))};
   return op;
 }
 

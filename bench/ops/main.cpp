@@ -30,15 +30,24 @@ Arguments parse(const std::vector<std::string>& words) {
       PRUDENT_CHECK(i + 1 < words.size(), "E_USAGE", word, "a value", "nothing");
       return words[++i];
     };
-    if (word == "--serve") out.serve = true;
-    else if (word == "--run") out.run = true;
-    else if (word == "--quick") out.options.quick = true;
-    else if (word == "--threads") at::set_num_threads(std::stoi(value()));
-    else if (word == "--cases") out.options.cases = value();
-    else if (word == "--op") out.options.filter = value();
-    else if (word == "--device") out.options.device = prudent::parse_device(value());
-    else if (word == "--rounds") out.options.rounds = std::stoi(value());
-    else prudent::fail("E_USAGE", "argument", kUsage, word);
+    if (word == "--serve")
+      out.serve = true;
+    else if (word == "--run")
+      out.run = true;
+    else if (word == "--quick")
+      out.options.quick = true;
+    else if (word == "--threads")
+      at::set_num_threads(std::stoi(value()));
+    else if (word == "--cases")
+      out.options.cases = value();
+    else if (word == "--op")
+      out.options.filter = value();
+    else if (word == "--device")
+      out.options.device = prudent::parse_device(value());
+    else if (word == "--rounds")
+      out.options.rounds = std::stoi(value());
+    else
+      prudent::fail("E_USAGE", "argument", kUsage, word);
   }
   PRUDENT_CHECK(out.serve != out.run, "E_USAGE", "arguments", "--serve or --run", out.serve ? "both" : "neither");
   return out;

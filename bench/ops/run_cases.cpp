@@ -56,7 +56,8 @@ std::string read_file(const std::string& path) {
 
 class CaseRun {
  public:
-  CaseRun(const Json& spec, const RunOptions& options) : spec_(spec), options_(options), op_(make_op_case(spec, options.device)) {}
+  CaseRun(const Json& spec, const RunOptions& options)
+      : spec_(spec), options_(options), op_(make_op_case(spec, options.device)) {}
 
   [[nodiscard]] double error() const {
     return worst_error(evaluate(op_, Implementation::Ours), evaluate(op_, Implementation::Reference));
@@ -76,9 +77,12 @@ class CaseRun {
       if (bytes > 0) copies.push_back(copy_seconds(bytes, options_.device, least));
     }
     const Quantiles ours = quantiles(samples[Implementation::Ours]), reference = quantiles(samples[Implementation::Reference]);
-    Json row = Json::Object{{"op", *spec_.find("op")},       {"case", spec_},
-                            {"pass", pass_name(pass)},       {"device", device_name(options_.device)},
-                            {"ours", to_json(ours)},         {"reference", to_json(reference)},
+    Json row = Json::Object{{"op", *spec_.find("op")},
+                            {"case", spec_},
+                            {"pass", pass_name(pass)},
+                            {"device", device_name(options_.device)},
+                            {"ours", to_json(ours)},
+                            {"reference", to_json(reference)},
                             {"ratio", reference.p50 / ours.p50}};
     if (bytes > 0) {
       row.set("bytes", bytes);

@@ -51,8 +51,10 @@ class Server {
   Json load(const Json& options) {
     const bool ours = member(options, "implementation").as_string("implementation") == "ours";
     loaded_.reset();
-    loaded_ = {make_op_case(member(options, "case"), device_), ours ? Implementation::Ours : Implementation::Reference,
-               parse_pass(member(options, "pass").as_string("pass")), {}};
+    loaded_ = {make_op_case(member(options, "case"), device_),
+               ours ? Implementation::Ours : Implementation::Reference,
+               parse_pass(member(options, "pass").as_string("pass")),
+               {}};
     int64_t held = 0;
     for (const at::Tensor& input : loaded_->op.inputs) held += static_cast<int64_t>(input.nbytes());
     return Json::Object{{"held", held}, {"bytes", loaded_->op.bytes(loaded_->pass)}};

@@ -65,7 +65,10 @@ export function withBackward(products) {
 
 /** One token a row and step. */
 export function decodeProducts(config, rows, steps) {
-  return [...forwardProducts(config, rows), ...headProducts(config, rows)].map((one) => ({ ...one, count: one.count * steps }))
+  return [...forwardProducts(config, rows), ...headProducts(config, rows)].map((one) => ({
+    ...one,
+    count: one.count * steps,
+  }))
 }
 
 /** Floating-point operations of causal attention's two products over packed rows. */

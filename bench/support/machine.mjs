@@ -43,7 +43,10 @@ export function describeMachine() {
 }
 
 export function describeCommit() {
-  return { commit: git('rev-parse', 'HEAD') || 'unknown', changed: git('status', '--porcelain', '--', 'native', 'ts') !== '' }
+  return {
+    commit: git('rev-parse', 'HEAD') || 'unknown',
+    changed: git('status', '--porcelain', '--', 'native', 'ts') !== '',
+  }
 }
 
 /** CPU ticks that all processes have used since boot. */

@@ -56,7 +56,15 @@ function gpt2({ layers, hidden, heads, vocab, positions }) {
   }
 }
 
-const GEMMA_150M = { layers: 12, hidden: 768, intermediate: 4096, heads: 3, headDim: 256, vocab: 32000, positions: 8192 }
+const GEMMA_150M = {
+  layers: 12,
+  hidden: 768,
+  intermediate: 4096,
+  heads: 3,
+  headDim: 256,
+  vocab: 32000,
+  positions: 8192,
+}
 const GEMMA_TINY = { layers: 2, hidden: 48, intermediate: 96, heads: 3, headDim: 32, vocab: 512, positions: 2048 }
 
 export const CONFIGS = {
@@ -160,7 +168,12 @@ function writeSafetensors(file, tensors, dtype, seed) {
   writeSync(output, padded)
   const random = new Random(seed)
   for (const [, shape, mean = 0] of tensors) {
-    const data = fillTensor(random, shape.reduce((product, size) => product * size, 1), mean, dtype)
+    const data = fillTensor(
+      random,
+      shape.reduce((product, size) => product * size, 1),
+      mean,
+      dtype,
+    )
     for (let written = 0; written < data.length; ) written += writeSync(output, data, written)
   }
   closeSync(output)

@@ -80,10 +80,13 @@ function divide(job, { peers, only = [], nativeBench }) {
   const isNamed = ({ name }) => only.length === 0 || name === job.reference || only.some((word) => name.includes(word))
   const hosts = new Set(job.contestants.filter(isNamed).map(({ like }) => like))
   const wanted = job.contestants.filter((one) => isNamed(one) || hosts.has(one.name))
-  const whyAbsent = ({ kind }) => (kind === 'native' ? (nativeBench ? undefined : 'it is not built') : peers[kind]?.missing)
+  const whyAbsent = ({ kind }) =>
+    kind === 'native' ? (nativeBench ? undefined : 'it is not built') : peers[kind]?.missing
   return {
     present: wanted.filter((one) => whyAbsent(one) === undefined),
-    absent: wanted.filter((one) => whyAbsent(one) !== undefined).map((one) => ({ name: one.name, why: whyAbsent(one) })),
+    absent: wanted
+      .filter((one) => whyAbsent(one) !== undefined)
+      .map((one) => ({ name: one.name, why: whyAbsent(one) })),
   }
 }
 
@@ -195,7 +198,8 @@ function parts(samples) {
 
 function makeRows(job, fit, measured, limit, environment) {
   const limits =
-    limit && Object.fromEntries(limit.contestants.map(({ name, dtype, toLimit }) => [dtype, toLimit(measured.get(name))]))
+    limit &&
+    Object.fromEntries(limit.contestants.map(({ name, dtype, toLimit }) => [dtype, toLimit(measured.get(name))]))
   const byName = new Map(fit.map((one) => [one.name, summarise(one, measured.get(one.name), limits)]))
   const common = {
     date: new Date().toISOString(),
@@ -210,6 +214,14 @@ function makeRows(job, fit, measured, limit, environment) {
     .filter(({ ours, peer }) => byName.has(ours) && byName.has(peer))
     .map(({ ours, peer, saves, goal }) => {
       const [a, b] = [byName.get(ours), byName.get(peer)]
-      return { ...common, row: `${ours} / ${peer}`, saves, goal, ours: a, peer: b, ratio: speedRatio(a.samples, b.samples) }
+      return {
+        ...common,
+        row: `${ours} / ${peer}`,
+        saves,
+        goal,
+        ours: a,
+        peer: b,
+        ratio: speedRatio(a.samples, b.samples),
+      }
     })
 }

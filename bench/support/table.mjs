@@ -54,10 +54,30 @@ function jobRow(row) {
   const { ours, peer, ratio, saves = '' } = row
   const limit = ours.ofLimit === undefined ? '' : percent(ours.ofLimit)
   const names = `${ours.name} / ${peer.name}`
-  return line([names, times(ours), times(peer), ratioText(ratio), goalText(row), memoryText(row), rate(ours), limit, saves])
+  return line([
+    names,
+    times(ours),
+    times(peer),
+    ratioText(ratio),
+    goalText(row),
+    memoryText(row),
+    rate(ours),
+    limit,
+    saves,
+  ])
 }
 
-const HEADINGS = ['ours / peer', 'ours, p20 **p50** p80', 'peer, p20 **p50** p80', 'faster (p20–p80)', 'goal', 'peak memory', 'tokens/s', 'of the limit', 'what ours saves']
+const HEADINGS = [
+  'ours / peer',
+  'ours, p20 **p50** p80',
+  'peer, p20 **p50** p80',
+  'faster (p20–p80)',
+  'goal',
+  'peak memory',
+  'tokens/s',
+  'of the limit',
+  'what ours saves',
+]
 
 function groupBy(rows, key) {
   const groups = new Map()
@@ -68,10 +88,12 @@ function groupBy(rows, key) {
 /** One table a job, with what it ran on. */
 export function fullTables(rows) {
   const jobs = groupBy(rows, ({ job }) => job)
-  return [...jobs].map(([job, own]) => {
-    const head = [line(HEADINGS), line(HEADINGS.map(() => '---'))]
-    return [`### ${job}`, '', sizeText(own[0]), '', ...head, ...own.map(jobRow), '', stampText(own)].join('\n')
-  }).join('\n\n')
+  return [...jobs]
+    .map(([job, own]) => {
+      const head = [line(HEADINGS), line(HEADINGS.map(() => '---'))]
+      return [`### ${job}`, '', sizeText(own[0]), '', ...head, ...own.map(jobRow), '', stampText(own)].join('\n')
+    })
+    .join('\n\n')
 }
 
 function sizeText({ about = {} }) {
@@ -91,7 +113,9 @@ function stampText(rows) {
 /** The README's: job, ratio and goal alone. */
 export function shortTable(rows) {
   const head = [line(['job', 'ours / peer', 'faster', 'peak memory']), line(['---', '---', '---', '---'])]
-  const body = rows.map((row) => line([row.job.replace(/^training\//, ''), row.row, ratioText(row.ratio), memoryText(row)]))
+  const body = rows.map((row) =>
+    line([row.job.replace(/^training\//, ''), row.row, ratioText(row.ratio), memoryText(row)]),
+  )
   return [...head, ...body].join('\n')
 }
 

@@ -1,6 +1,7 @@
 // Seeded token rows with the lengths of the jobs. Ids avoid the special ones (pad, eos, bos …), which padded peers would trip over.
-import { median } from './statistics.mjs'
+
 import { Random } from './random.mjs'
+import { median } from './statistics.mjs'
 
 const FIRST_ID = 10
 

@@ -68,13 +68,23 @@ async function scoreCurves(size, dtype, { say }, measure) {
     const random = new Random(51)
     return Array.from({ length: count }, () => tokens(random, length, vocab))
   }
-  const byLength = { name: 'length', title: 'Scoring: equally many tokens in longer rows', xTitle: 'tokens of a row', yTitle: 'µs per token' }
+  const byLength = {
+    name: 'length',
+    title: 'Scoring: equally many tokens in longer rows',
+    xTitle: 'tokens of a row',
+    yTitle: 'µs per token',
+  }
   for (const length of size.lengths) {
     const count = Math.max(1, Math.round(size.lengthTokens / length))
     const options = { folder, dtype, rows: rowsOf(count, length) }
     await measure(byLength, dtype, length, 'score', options, (seconds) => (1e6 * seconds) / (count * length))
   }
-  const byBatch = { name: 'batch', title: `Scoring: rows of ${size.batchLength} tokens`, xTitle: 'rows of a call', yTitle: 'ms per row' }
+  const byBatch = {
+    name: 'batch',
+    title: `Scoring: rows of ${size.batchLength} tokens`,
+    xTitle: 'rows of a call',
+    yTitle: 'ms per row',
+  }
   for (const count of size.batches) {
     const options = { folder, dtype, rows: rowsOf(count, size.batchLength) }
     await measure(byBatch, dtype, count, 'score', options, (seconds) => (1e3 * seconds) / count)
@@ -92,9 +102,17 @@ async function headCurve(size, measure) {
 async function policyCurve(size, measure, { say }) {
   const folder = modelFolder(size.gpt2, { say })
   const given = prompts({ seed: 53, rows: 32, vocabSize: CONFIGS[size.gpt2].vocab_size, shortest: 2, longest: 8 })
-  const curve = { name: 'policies', title: 'PPO steps of small policies in one process', xTitle: 'policies', yTitle: 'ms per policy and step' }
+  const curve = {
+    name: 'policies',
+    title: 'PPO steps of small policies in one process',
+    xTitle: 'policies',
+    yTitle: 'ms per policy and step',
+  }
   for (const policies of size.policies) {
-    for (const [series, together] of [['one after another', false], ['together', true]]) {
+    for (const [series, together] of [
+      ['one after another', false],
+      ['together', true],
+    ]) {
       const options = { folder, prompts: given, policies, together, newTokens: 10 }
       await measure(curve, series, policies, 'policies', options, (seconds) => (1e3 * seconds) / policies)
     }

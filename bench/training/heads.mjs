@@ -27,7 +27,15 @@ export function define({ quick, say }) {
     ...{ name: `ours ${phase}`, kind: 'ours', dtype: 'float32', job: 'heads', options, params: { phase }, ...more },
   })
   const peer = (name, params, more) => ({
-    ...{ name, kind: 'today', dtype: 'float32', job: 'heads', options: { ...options, forwardBatch: 8 }, params, ...more },
+    ...{
+      name,
+      kind: 'today',
+      dtype: 'float32',
+      job: 'heads',
+      options: { ...options, forwardBatch: 8 },
+      params,
+      ...more,
+    },
   })
   const rows = [...workload.chosen, ...workload.rejected]
   const job = {
@@ -41,7 +49,11 @@ export function define({ quick, say }) {
       ours('later', { like: 'ours forward', checked: false, limited: false }),
       peer('eager cached, first', { phase: 'first', style: 'cached' }),
       peer('eager cached, later', { phase: 'later', style: 'cached' }, { like: 'eager cached, first', checked: false }),
-      peer('transformers base again', { phase: 'later', style: 'rerun' }, { like: 'eager cached, first', checked: false }),
+      peer(
+        'transformers base again',
+        { phase: 'later', style: 'rerun' },
+        { like: 'eager cached, first', checked: false },
+      ),
     ],
     comparisons: [
       { ours: 'ours first', peer: 'ours forward', saves: 'nothing: the price of an epoch', goal: { atMost: 1.03 } },
@@ -49,7 +61,10 @@ export function define({ quick, say }) {
       { ours: 'ours later', peer: 'transformers base again', saves: 'the base', goal: { ratio: 100 } },
       { ours: 'ours later', peer: 'eager cached, later', saves: 'one pass over all heads', goal: { ratio: 1 } },
     ],
-    limit: { products: forwardProducts(config, totalTokens(rows), rows.length), extraFlops: attentionFlops(config, rows) },
+    limit: {
+      products: forwardProducts(config, totalTokens(rows), rows.length),
+      extraFlops: attentionFlops(config, rows),
+    },
   }
   return [job]
 }

@@ -7,8 +7,18 @@ const SHARE = 0.6
 /** Of the ratio of tokens that sharing saves, what must arrive in time. */
 const REACHED = 0.92
 const SIZES = {
-  full: { model: 'gemma-150m-1-head', pairs: 32, trained: 8, lengths: { median: 300, sigma: 0.5, shortest: 60, longest: 1000 } },
-  quick: { model: 'gemma-tiny-1-head', pairs: 6, trained: 4, lengths: { median: 40, sigma: 0.5, shortest: 10, longest: 120 } },
+  full: {
+    model: 'gemma-150m-1-head',
+    pairs: 32,
+    trained: 8,
+    lengths: { median: 300, sigma: 0.5, shortest: 60, longest: 1000 },
+  },
+  quick: {
+    model: 'gemma-tiny-1-head',
+    pairs: 6,
+    trained: 4,
+    lengths: { median: 40, sigma: 0.5, shortest: 10, longest: 120 },
+  },
 }
 const TRAINING = { float32: { loss: 1e-4, gradNorm: 1e-3 }, bfloat16: { loss: 0.03, gradNorm: 0.1 } }
 

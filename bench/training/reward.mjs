@@ -43,7 +43,13 @@ function definePart(part, { quick, say }) {
   })
   const peer = (name, dtype, style) => ({
     ...{ name, kind: 'today', dtype, job: 'reward' },
-    options: { ...shared, style, bf16: dtype === 'bfloat16', checkpointing: true, batch: style === 'trl' ? pairs : pairs / 4 },
+    options: {
+      ...shared,
+      style,
+      bf16: dtype === 'bfloat16',
+      checkpointing: true,
+      batch: style === 'trl' ? pairs : pairs / 4,
+    },
   })
   const rows = [...workload.chosen, ...workload.rejected]
   const trl = { ratio: ragged ? 1.8 : 1.2, above: 0.4 }

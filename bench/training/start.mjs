@@ -23,7 +23,12 @@ export function define({ quick, say, peers }) {
   })
   const peer = (name, args, read) => ({
     ...{ name, kind: 'today', dtype: 'bfloat16' },
-    command: { command: peers.today?.python, args: [join(root, 'bench', 'peers', 'once.py'), ...args], env: peers.today?.env, parse: read },
+    command: {
+      command: peers.today?.python,
+      args: [join(root, 'bench', 'peers', 'once.py'), ...args],
+      env: peers.today?.env,
+      parse: read,
+    },
   })
   const score = ['score', '--model', folder, '--input', input, '--output', '-', '--dtype', 'bfloat16']
   const nothing = () => ({ started: [1] })
@@ -41,7 +46,14 @@ export function define({ quick, say, peers }) {
       about: { model: `${model}, bf16 on disk` },
       reference: 'transformers',
       contestants: [ours('prudent score', score, parse), peer('transformers', ['score', folder, input], parse)],
-      comparisons: [{ ours: 'prudent score', peer: 'transformers', saves: 'reading weights, they are mapped', goal: { seconds: 1.5 } }],
+      comparisons: [
+        {
+          ours: 'prudent score',
+          peer: 'transformers',
+          saves: 'reading weights, they are mapped',
+          goal: { seconds: 1.5 },
+        },
+      ],
     },
   ]
 }

@@ -34,7 +34,10 @@ async function install(python, folder, name) {
   rmSync(env.TMPDIR, { recursive: true, force: true })
   if (status !== 0) return output.trim().split('\n').slice(-3).join('\n')
   const frozen = await run(command, ['-m', 'pip', 'freeze', ...(target.length > 0 ? ['--path', target.at(-1)] : [])])
-  writeFileSync(join(folder, 'complete.json'), JSON.stringify({ venv: target.length === 0, packages: frozen.output.split('\n') }))
+  writeFileSync(
+    join(folder, 'complete.json'),
+    JSON.stringify({ venv: target.length === 0, packages: frozen.output.split('\n') }),
+  )
   return undefined
 }
 

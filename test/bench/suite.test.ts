@@ -83,7 +83,11 @@ describe('a job', () => {
     expect(row.ours.samples).toHaveLength(3)
     expect(row.peer.peakBytes - row.ours.peakBytes).toBeGreaterThan(64 * 2 ** 20)
     expect(row.ratio.median).toBeGreaterThan(0)
-    expect(row).toMatchObject({ job: 'training/fake', machine: { cores: expect.any(Number) }, commit: expect.any(String) })
+    expect(row).toMatchObject({
+      job: 'training/fake',
+      machine: { cores: expect.any(Number) },
+      commit: expect.any(String),
+    })
   })
 
   test('gives no row when the results differ', async () => {
@@ -160,16 +164,18 @@ test('the limit of a job counts each product once, and the last block only where
 
 describe('npm run bench -- --quick', () => {
   const run = (args: string[], env: Record<string, string | undefined> = {}) =>
-    promisify(execFile)(process.execPath, [join(root, 'scripts', 'bench.mjs'), '--quick', '--no-install', '--no-native', ...args], {
-      cwd: root,
-      env: { ...process.env, PRUDENT_CACHE: folder, ...env },
-    })
+    promisify(execFile)(
+      process.execPath,
+      [join(root, 'scripts', 'bench.mjs'), '--quick', '--no-install', '--no-native', ...args],
+      {
+        cwd: root,
+        env: { ...process.env, PRUDENT_CACHE: folder, ...env },
+      },
+    )
 
   function rowsOf(stderr: string) {
     const results = /rows in (\S+)$/m.exec(stderr)?.[1] ?? ''
-    const rows = readdirSync(results).flatMap((file) =>
-      readFileSync(join(results, file), 'utf8').trim().split('\n'),
-    )
+    const rows = readdirSync(results).flatMap((file) => readFileSync(join(results, file), 'utf8').trim().split('\n'))
     rmSync(results, { recursive: true })
     return rows.map((line) => JSON.parse(line))
   }
@@ -183,8 +189,12 @@ describe('npm run bench -- --quick', () => {
   }, 120_000)
 
   const peer = process.env.PRUDENT_PEERS_PYTHON ? test : test.skip
-  peer('training/score agrees with transformers', async () => {
-    const { stderr } = await run(['training/score'])
-    expect(rowsOf(stderr)).toHaveLength(5)
-  }, 300_000)
+  peer(
+    'training/score agrees with transformers',
+    async () => {
+      const { stderr } = await run(['training/score'])
+      expect(rowsOf(stderr)).toHaveLength(5)
+    },
+    300_000,
+  )
 })
