@@ -41,6 +41,7 @@ training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   result.kl_estimator = read_kl_estimator(options, "klEstimator", std::nullopt);
   result.early_stopping = options.flag("earlyStopping", std::nullopt);
   result.target_kl = options.number("targetKl", std::nullopt, kPositive);
+  result.activation_checkpointing = options.flag("activationCheckpointing", false);
   options.finish();
   return result;
 }

@@ -71,6 +71,7 @@ PackedBatch next_batch(const std::vector<int64_t>& ids, const KvCache& cache, co
   const auto rows = static_cast<int64_t>(ids.size());
   PackedBatch batch;
   batch.lengths.assign(ids.size(), 1);
+  for (int64_t row = 0; row < rows; ++row) batch.ends.push_back(row);
   batch.ids = at::empty({rows}, at::kLong);
   batch.positions = at::empty({rows}, at::kLong);
   batch.cu_seqlens = at::empty({rows + 1}, at::kInt);
@@ -107,7 +108,7 @@ Generated generate(const Model& model, const PackedBatch& prompts, const std::ve
     live.rows.push_back(row);
     positions.push_back(prompts.lengths[static_cast<size_t>(row)]);
   }
-  at::Tensor last = model.hidden(prompts, &cache).index_select(0, prompts.last_index());
+  at::Tensor last = model.hidden(prompts, &cache, {.rows = prompts.last_index()});
   for (int64_t step = 0; step < options.max_new_tokens; ++step) {
     job.poll();
     const at::Tensor drawn = draw(model.logits(last), live, row_keys, positions, options, step);

@@ -21,6 +21,7 @@ void KvCache::begin(const PackedBatch& batch) {
   prefilling_ = lengths_.empty();
   PRUDENT_CHECK(batch.rows() == rows_, "E_SHAPE", "batch", std::to_string(rows_) + " rows as in the cache",
                 std::to_string(batch.rows()));
+  PRUDENT_CHECK(!batch.parents.defined(), "E_SHAPE", "batch", "rows that share nothing", "shared prefixes");
   if (prefilling_) lengths_.assign(static_cast<size_t>(rows_), 0);
   at::Tensor slots = at::empty({batch.tokens()}, at::kLong);
   auto* slot = slots.mutable_data_ptr<int64_t>();

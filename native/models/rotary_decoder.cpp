@@ -31,15 +31,6 @@ at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const a
   return bias.defined() ? residual.add(at::linear(x, weight, bias)) : at::addmm(residual, x, weight.t());
 }
 
-int64_t positions_needed(const PackedBatch& batch, const KvCache* cache) {
-  int64_t most = 0;
-  for (int64_t row = 0; row < batch.rows(); ++row) {
-    const bool decoding = cache != nullptr && !cache->prefilling();
-    most = std::max<int64_t>(most, decoding ? cache->length(row) : batch.lengths[static_cast<size_t>(row)]);
-  }
-  return most;
-}
-
 }  // namespace
 
 RotaryDecoder::RotaryDecoder(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source)
@@ -82,19 +73,29 @@ at::Tensor RotaryDecoder::norm(const at::Tensor& x, const at::Tensor& weight) co
   return kernels::rms_norm(x, weight, config_.norm_eps, unit_offset_);
 }
 
-at::Tensor RotaryDecoder::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                                    KvCache* cache, const std::pair<at::Tensor, at::Tensor>& rope) const {
-  const int64_t tokens = x.size(0);
-  const auto& [cos, sin] = rope;
-  const at::Tensor normed = norm(x, layer.attention_norm);
-  const auto split = [&](const Projection& projection, int64_t heads) {
-    return project(normed, projection.weight, projection.bias).view({tokens, heads, config_.head_dim});
+std::vector<at::Tensor> RotaryDecoder::parameters_of(const Layer& layer) {
+  std::vector<at::Tensor> parameters{layer.attention_norm, layer.feed_forward_norm};
+  for (const Projection* projection : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    parameters.push_back(projection->weight);
+    if (projection->bias.defined()) parameters.push_back(projection->bias);
+  }
+  return parameters;
+}
+
+at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const bool last = index + 1 == config_.layers;
+  const auto [cos, sin] = rope_.tables(pass.longest_row());
+  const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
+    return project(from, projection.weight, projection.bias).view({from.size(0), heads, config_.head_dim});
   };
-  const at::Tensor q = kernels::rotary(split(layer.q, config_.heads), batch.positions, cos, sin);
-  const at::Tensor k = kernels::rotary(split(layer.k, config_.kv_heads), batch.positions, cos, sin);
-  const at::Tensor v = split(layer.v, config_.kv_heads);
-  const at::Tensor mixed = attend(q, k, v, batch, cache, index, 1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
-  return project_onto(x, mixed, layer.o.weight, layer.o.bias);
+  const at::Tensor normed = norm(x, layer.attention_norm);
+  const at::Tensor k = kernels::rotary(split(layer.k, normed, config_.kv_heads), pass.positions(false), cos, sin);
+  const at::Tensor v = split(layer.v, normed, config_.kv_heads);
+  const at::Tensor q = kernels::rotary(split(layer.q, pass.read(normed, last), config_.heads), pass.positions(last), cos, sin);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  const at::Tensor mixed = attend(q, k, v, pass.layout(last), pass.cache(), index, scale);
+  return project_onto(pass.read(x, last), mixed, layer.o.weight, layer.o.bias);
 }
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) const {
@@ -104,14 +105,17 @@ at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) 
   return project_onto(x, gated, layer.down.weight, layer.down.bias);
 }
 
-at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache) const {
-  if (cache != nullptr) cache->begin(batch);
-  const auto rope = rope_.tables(positions_needed(batch, cache));
+at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  return feed_forward(layers_[static_cast<size_t>(index)], attention(index, x, pass));
+}
+
+at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
+  const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = at::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    x = attention(layers_[i], static_cast<int64_t>(i), x, batch, cache, rope);
-    x = feed_forward(layers_[i], x);
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
+                  [this, i, pass](const at::Tensor& input) { return block(i, input, *pass); });
   }
   return norm(x, final_norm_);
 }

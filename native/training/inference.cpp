@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
 #include "training/prediction_batch.h"
+#include "training/row_plan.h"
 
 namespace prudent::training {
 namespace {
@@ -28,6 +29,22 @@ at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t ba
   return at::cat(parts).contiguous();
 }
 
+// The same where only last tokens are read: `forward` gives one result a row.
+template <typename Forward>
+at::Tensor collect_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes,
+                        const Job& job, const Forward& forward) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, model.config(), "rows");
+  const RowPlan plan(rows, batch_tokens, share_prefixes);
+  std::vector<at::Tensor> parts;
+  for (const auto& batch : plan.batches()) {
+    job.poll();
+    parts.push_back(forward(plan.pack(batch, model.device())).to(at::kCPU, at::kFloat));
+    job.report(batch.second, rows.rows());
+  }
+  return plan.in_row_order(at::cat(parts));
+}
+
 void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& prompt_lengths) {
   PRUDENT_CHECK(prompt_lengths.size() == rows.lengths.size(), "E_SHAPE", "promptLengths", std::to_string(rows.rows()) + " values",
                 std::to_string(prompt_lengths.size()));
@@ -41,9 +58,22 @@ void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& pro
 
 }  // namespace
 
-at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                      bool share_prefixes) {
   static_cast<void>(model.score_weight());  // E_NO_HEAD before any work
-  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.scores(batch); });
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                      [&](const models::PackedBatch& batch) { return model.scores(batch); });
+}
+
+at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                        bool share_prefixes) {
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                      [&](const models::PackedBatch& batch) { return model.last_hidden(batch); });
+}
+
+int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {
+  check_rows(rows, model.config(), "rows");
+  return RowPlan(rows, batch_tokens, share_prefixes).computed_tokens();
 }
 
 at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {

@@ -13,8 +13,17 @@
 
 namespace prudent::training {
 
-// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model.
-at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning is
+// computed once (row_plan.h).
+at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                      bool share_prefixes = true);
+
+// Final hidden state at each row's last token, [rows, hidden] fp32 on the CPU.
+at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                        bool share_prefixes = true);
+
+// How many tokens the forwards of score_rows and feature_rows compute.
+int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes);
 
 // Log-probability of every token after the first of each row: [sum(lengths) - rows] fp32 on the CPU, rows end to end.
 at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);

@@ -24,6 +24,7 @@ struct PpoTrainerOptions {
   kernels::KlEstimator kl_estimator = kernels::KlEstimator::Kl;
   bool early_stopping = false;  // after an epoch, when the last mini-batch's policykl > 1.5 * target_kl
   double target_kl = 1.0;
+  bool activation_checkpointing = false;  // blocks run again in the backward: less memory, a third more work
 };
 
 }  // namespace prudent::training

@@ -145,7 +145,7 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
   UpdateStatistics statistics;
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
-    const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction);
+    const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction, options_.activation_checkpointing);
     const kernels::TokenLogprob logprob =
         kernels::token_logprob(hidden, policy_->lm_weight(), std::nullopt, batch.prediction.targets, /*want_entropy=*/true);
     const at::Tensor values = policy_->values(hidden);

@@ -13,17 +13,31 @@ function testCases(source: string): string[] {
   return [...source.matchAll(/TEST_CASE\("([^"]*)"\)/g)].map((match) => match[1] ?? '')
 }
 
+/** Operations that are others put together say so in their contract, "// Made of: a, b." */
+function partsOf(contract: string): string[] {
+  const list = /^\/\/ Made of: ([\w, ]+)\.$/m.exec(contract)?.[1]
+  return list === undefined ? [] : list.split(',').map((name) => name.trim())
+}
+
 /** What operation `op` lacks, one sentence each. */
 function gapsOf(op: string, folder: string, tests: string): string[] {
   const file = (suffix: string) => join(folder, op, `${op}${suffix}`)
   const contract = read(file('.h'))
+  const parts = partsOf(contract)
   const cases = testCases(read(join(tests, `${op}_test.cpp`))).filter((name) => name.startsWith(`${op}: `))
   const checks: [boolean, string][] = [
     [contract !== '', `no contract (${op}.h)`],
     [contract.includes(`${op}_reference(`), `${op}.h declares no ${op}_reference`],
     [existsSync(file('.cpp')), `no host side (${op}.cpp)`],
     [read(file('_reference.cpp')).includes(`${op}_reference(`), `no reference (${op}_reference.cpp)`],
-    [read(file('_cpu.cpp')).includes('PRUDENT_ISA'), `no CPU version (${op}_cpu.cpp in namespace PRUDENT_ISA)`],
+    [
+      ['_cpu.cpp', '_amx.cpp'].some((suffix) => read(file(suffix)).includes('PRUDENT_ISA')) || parts.length > 0,
+      `no CPU version (${op}_cpu.cpp or ${op}_amx.cpp in namespace PRUDENT_ISA), and its contract does not say what it is made of`,
+    ],
+    [
+      parts.every((part) => existsSync(join(folder, part, `${part}.h`))),
+      `made of operations that are not there (${parts.join(', ')})`,
+    ],
     [
       existsSync(file('_cuda.cu')) || contract.includes(ATEN_ON_CUDA),
       `no CUDA version (${op}_cuda.cu), and its contract does not say what runs on the GPU`,

@@ -68,6 +68,15 @@ export interface BatchOptions {
   batchTokens: number
 }
 
+/** Forwards of which only the last token of each row is read. */
+export interface LastTokenOptions extends BatchOptions {
+  /**
+   * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once; default true. Results
+   * agree within rounding.
+   */
+  sharePrefixes?: boolean
+}
+
 export interface GenerateOptions extends BatchOptions {
   maxNewTokens: number
   minNewTokens?: number
@@ -84,7 +93,9 @@ export interface GenerateOptions extends BatchOptions {
 export interface NativeModel {
   info(): ModelInfo
   /** [rows, numLabels], row-major. Sequence classifier only. */
-  score(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  score(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<Float32Array>
+  /** How many tokens `score` and `cacheFeatures` compute for these rows: fewer than there are where prefixes are shared. */
+  computedTokens(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<number>
   /** Log-probability of every token after the first of each row: sum(lengths) - rows values. Causal LM only. */
   logprobs(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   generate(prompts: TokenRows, options: GenerateOptions, call?: NativeCall): Promise<TokenRows>
@@ -93,7 +104,7 @@ export interface NativeModel {
   /** [sum(lengths), vocab]; for tests and probes on small models. */
   logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
-  cacheFeatures(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<NativeFeatureCache>
+  cacheFeatures(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<NativeFeatureCache>
   /** score.weight [numLabels, hidden]. */
   scoreWeight(call?: NativeCall): Promise<Float32Array>
   /** n may differ from before. E_BUSY while a trainer of the weights is open. */
@@ -137,6 +148,12 @@ export interface NativeTrainer {
 export interface LanguageModelTrainerOptions extends AdamwOptions {
   /** Tokens in one micro-batch; gradients are accumulated over micro-batches. */
   batchTokens: number
+  /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory; default false. */
+  activationCheckpointing?: boolean
+}
+export interface RewardTrainerOptions extends LanguageModelTrainerOptions {
+  /** What both sides of a pair have in common at their beginning is computed once; default true. */
+  sharePrefixes?: boolean
 }
 export interface NativeLanguageModelTrainer extends NativeTrainer {
   /** One optimiser step on next-token cross-entropy over all given rows. loss is nats per predicted token. */
@@ -161,6 +178,8 @@ export interface NativeRewardTrainer extends NativeTrainer {
     accuracyPerHead: Float32Array
     gradNorm: number
     tokens: number
+    /** Of these, what the forwards computed: a pair's common prefix counts once. */
+    computedTokens: number
   }>
 }
 
@@ -208,6 +227,8 @@ export interface PpoTrainerOptions extends AdamwOptions {
   klEstimator: KlEstimator
   earlyStopping: boolean
   targetKl: number
+  /** As of the other trainers; default false. */
+  activationCheckpointing?: boolean
 }
 export interface RolloutOptions extends GenerateOptions {}
 
@@ -319,7 +340,7 @@ export interface NativeAddon {
     model: NativeModel,
     options: LanguageModelTrainerOptions,
   ): Promise<NativeLanguageModelTrainer>
-  createRewardTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeRewardTrainer>
+  createRewardTrainer(model: NativeModel, options: RewardTrainerOptions): Promise<NativeRewardTrainer>
   createHeadsTrainer(features: NativeFeatureCache, options: HeadsTrainerOptions): Promise<NativeHeadsTrainer>
   createPpoTrainer(policy: NativeModel, reference: NativeModel, options: PpoTrainerOptions): Promise<NativePpoTrainer>
   /** Exact KL(policy || reference) per row, summed over response tokens and the vocabulary. rows = prompt + response. */

@@ -195,6 +195,7 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },
     microBatchTokens: settings.batchTokens,
+    activationCheckpointing: settings.activationCheckpointing,
     klEstimator: settings.kl.estimator,
   }
 }
