@@ -8,7 +8,7 @@
 
 namespace prudent::bench {
 
-// Seconds of [m, k] x [n, k]^T -> [m, n], the best of libtorch's product and ours where there is one.
+// Seconds of [m, k] x [n, k]^T -> [m, n], the faster of libtorch's product and ours.
 double matmul_seconds(int64_t m, int64_t n, int64_t k, at::ScalarType dtype, const at::Device& device, double least_seconds);
 
 }  // namespace prudent::bench

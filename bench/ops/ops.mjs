@@ -1,6 +1,6 @@
 // Every kernel of native/kernels at the shapes of cases.json: ours, our plain reference, PyTorch eager and torch.compile.
 import { readFileSync } from 'node:fs'
-import { headProducts } from '../support/limit.mjs'
+import { withBackward } from '../support/limit.mjs'
 
 const CASES = JSON.parse(readFileSync(new URL('./cases.json', import.meta.url), 'utf8'))
 const SHORT = { float32: 'fp32', bfloat16: 'bf16' }
@@ -55,16 +55,20 @@ function jobOf(entry, dtype, pass) {
       peer: name,
       ...(name.startsWith('eager') ? { goal: GOALS[op] } : {}),
     })),
-    limit: op === 'token_logprob' ? { products: headLimit(entry) } : { copyOf: `ours ${short}` },
+    limit: PRODUCTS[op] ? { products: productsOf(entry, pass) } : { copyOf: `ours ${short}` },
   }
 }
 
-/** Logits, and the gradients of hidden states and weights. */
-function headLimit({ tokens, hidden, vocab }) {
-  const [{ m, n, k, count }] = headProducts({ hidden_size: hidden, vocab_size: vocab }, tokens)
-  return [
-    { m, n, k, count },
-    { m, n: k, k: n, count },
-    { m: n, n: k, k: m, count },
-  ]
+/** Matrix products of one forward as [rows, outputs, inputs]. */
+const PRODUCTS = {
+  matmul: ({ tokens, out, in: depth }) => [tokens, out, depth],
+  linear: ({ tokens, out, in: depth }) => [tokens, out, depth],
+  gated_linear: ({ tokens, intermediate, in: depth }) => [tokens, 2 * intermediate, depth],
+  token_logprob: ({ tokens, hidden, vocab }) => [tokens, vocab, hidden],
+}
+
+function productsOf(entry, pass) {
+  const [m, n, k] = PRODUCTS[entry.op](entry)
+  const forward = [{ m, n, k, count: 1 }]
+  return pass === 'forward' ? forward : withBackward(forward)
 }

@@ -10,7 +10,7 @@ export function resultFile(job, folder = RESULTS, now = new Date()) {
 }
 
 /** Numbers with more digits than a clock has only make files hard to read. */
-function round(key, value) {
+function round(_key, value) {
   if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value)) return value
   return Number(value.toPrecision(6))
 }

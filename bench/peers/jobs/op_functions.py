@@ -48,6 +48,32 @@ def geglu(case, dtype, normal):
     return Case(lambda gate, up: [F.gelu(gate, approximate="tanh") * up], inputs)
 
 
+def projection_inputs(case, dtype, normal):
+    x, weight = normal((case["tokens"], case["in"]), 1), normal((case["out"], case["in"]), 2) * 0.02
+    return [x.to(dtype), weight.to(dtype)]
+
+
+def matmul(case, dtype, normal):
+    return Case(lambda x, weight: [F.linear(x, weight)], projection_inputs(case, dtype, normal), differentiable=False)
+
+
+def linear(case, dtype, normal):
+    bias, residual = normal((case["out"],), 3) * 0.02, normal((case["tokens"], case["out"]), 4)
+    inputs = [*projection_inputs(case, dtype, normal), bias.to(dtype), residual.to(dtype)]
+    return Case(lambda x, weight, bias, residual: [F.linear(x, weight, bias) + residual], inputs)
+
+
+def gated_linear(case, dtype, normal):
+    """transformers' GemmaMLP without its last projection."""
+    shape = (case["intermediate"], case["in"])
+    inputs = [normal((case["tokens"], case["in"]), 1), normal(shape, 2) * 0.02, normal(shape, 3) * 0.02]
+
+    def function(x, gate, up):
+        return [F.gelu(F.linear(x, gate), approximate="tanh") * F.linear(x, up)]
+
+    return Case(function, [tensor.to(dtype) for tensor in inputs])
+
+
 def token_logprob(case, dtype, normal):
     """TRL's logprobs_from_logits on the LM head's output."""
     tokens, hidden, vocab = case["tokens"], case["hidden"], case["vocab"]
@@ -222,7 +248,7 @@ def adamw(case, dtype, normal):
 CASES = {
     function.__name__: function
     for function in (
-        rms_norm, rotary, geglu, token_logprob, multi_head, sample, packed_attention, cached_attention,
+        rms_norm, rotary, geglu, matmul, linear, gated_linear, token_logprob, multi_head, sample, packed_attention, cached_attention,
         bradley_terry, ppo_loss, variance_kl_advantage, adamw,
     )
 }  # fmt: skip
