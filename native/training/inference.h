@@ -13,8 +13,8 @@
 
 namespace prudent::training {
 
-// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning is
-// computed once (row_plan.h).
+// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning
+// is computed once (row_plan.h).
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes = true);
 
