@@ -8,11 +8,17 @@
 #include "binding/ops.h"
 #include "binding/ppo_trainer_handle.h"
 #include "binding/system_info.h"
+#include "binding/error_info.h"
 #include "binding/trainer_handle.h"
+#include "core/determinism.h"
 
 namespace prudent::binding {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  thrown(env, [&] {
+    apply_determinism_variable();
+    return env.Undefined();
+  });
   env.SetInstanceData(new Environment(env));
   define_cancel_token(env);
   ModelHandle::define(env);

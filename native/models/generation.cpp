@@ -8,7 +8,12 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/transfer.h"
+#include "models/generation_rows.h"
 #include "models/kv_cache.h"
+#ifdef PRUDENT_CUDA
+#include "models/generation_cuda.h"
+#endif
 
 namespace prudent::models {
 namespace {
@@ -41,7 +46,11 @@ at::Tensor draw(const at::Tensor& logits, const LiveRows& live, const std::vecto
       if (eos >= 0 && eos < logits.size(1)) allowed.select(1, eos).fill_(-std::numeric_limits<double>::infinity());
     }
   }
-  return kernels::sample(allowed, gather(live.rows, keys), gather(live.rows, next_positions), options.sampling).to(at::kCPU);
+  const at::Tensor row_keys = to_device(gather(live.rows, keys), logits.device());
+  const at::Tensor positions = to_device(gather(live.rows, next_positions), logits.device());
+  const at::Tensor drawn = kernels::sample(allowed, row_keys, positions, options.sampling).to(at::kCPU);
+  kernels::check_sampled(drawn);
+  return drawn;
 }
 
 // Appends the drawn ids; rows that are done leave the cache. Returns the ids of the rows that stay, in slot order.
@@ -52,9 +61,7 @@ std::vector<int64_t> advance(LiveRows& live, const at::Tensor& drawn, KvCache& c
   for (size_t slot = 0; slot < live.rows.size(); ++slot) {
     live.responses[static_cast<size_t>(live.rows[slot])].push_back(static_cast<int32_t>(ids[slot]));
   }
-  const auto done = [&](int64_t id) {
-    return last_step || std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), id) != options.eos_token_ids.end();
-  };
+  const auto done = [&](int64_t id) { return last_step || is_end(options, id); };
   for (size_t slot = live.rows.size(); slot-- > 0;) {  // backwards: what moves into the slot has been looked at
     if (!done(stay[slot])) continue;
     cache.remove_row(static_cast<int64_t>(slot));
@@ -79,8 +86,8 @@ PackedBatch next_batch(const std::vector<int64_t>& ids, const KvCache& cache, co
     batch.positions.mutable_data_ptr<int64_t>()[row] = cache.length(row);
   }
   for (int64_t row = 0; row <= rows; ++row) batch.cu_seqlens.mutable_data_ptr<int32_t>()[row] = static_cast<int32_t>(row);
-  batch.ids = batch.ids.to(device);
-  batch.positions = batch.positions.to(device);
+  batch.ids = to_device(batch.ids, device);
+  batch.positions = to_device(batch.positions, device);
   return batch;
 }
 
@@ -98,6 +105,11 @@ Generated generate(const Model& model, const PackedBatch& prompts, const std::ve
   PRUDENT_CHECK(capacity <= model.config().max_positions, "E_TOO_LONG", "prompts",
                 "prompt + new tokens <= " + std::to_string(model.config().max_positions), std::to_string(capacity));
 
+#ifdef PRUDENT_CUDA
+  if (model.device().is_cuda()) {
+    if (auto generated = generate_with_graphs(model, prompts, row_keys, options, job)) return *std::move(generated);
+  }
+#endif
   const at::NoGradGuard no_grad;
   KvCache cache(model.config(), rows, capacity, model.dtype(), model.device());
   LiveRows live;
@@ -118,12 +130,7 @@ Generated generate(const Model& model, const PackedBatch& prompts, const std::ve
     last = model.hidden(next_batch(ids, cache, model.device()), &cache);
   }
 
-  Generated result;
-  for (const auto& response : live.responses) {
-    result.ids.insert(result.ids.end(), response.begin(), response.end());
-    result.lengths.push_back(static_cast<int32_t>(response.size()));
-  }
-  return result;
+  return join_responses(live.responses);
 }
 
 }  // namespace prudent::models

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/transfer.h"
 
 namespace prudent::models {
 
@@ -15,7 +16,7 @@ at::Tensor PackedBatch::last_index() const {
   auto* out = index.mutable_data_ptr<int64_t>();
   const auto* starts = cu_seqlens.const_data_ptr<int32_t>();
   for (int64_t row = 0; row < rows(); ++row) out[row] = starts[row + 1] - 1;
-  return index.to(ids.device());
+  return to_device(index, ids.device());
 }
 
 PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size,
@@ -52,8 +53,8 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
       position_out[at] = position;
     }
   }
-  batch.ids = batch.ids.to(device);
-  batch.positions = batch.positions.to(device);
+  batch.ids = to_device(batch.ids, device);
+  batch.positions = to_device(batch.positions, device);
   return batch;
 }
 

@@ -32,6 +32,7 @@ at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const a
 }
 
 int64_t positions_needed(const PackedBatch& batch, const KvCache* cache) {
+  if (cache != nullptr && cache->follows_positions()) return cache->capacity();
   int64_t most = 0;
   for (int64_t row = 0; row < batch.rows(); ++row) {
     const bool decoding = cache != nullptr && !cache->prefilling();
@@ -107,6 +108,10 @@ at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) 
 at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache) const {
   if (cache != nullptr) cache->begin(batch);
   const auto rope = rope_.tables(positions_needed(batch, cache));
+  if (cache != nullptr && cache->follows_positions()) {
+    cache->hold(rope.first);
+    cache->hold(rope.second);
+  }
   at::Tensor x = at::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
   for (size_t i = 0; i < layers_.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "training/ppo_trainer.h"
 
+#include <ATen/ops/stack.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -142,21 +144,29 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
   int64_t tokens = 0;
   for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
   const StepScope scope(optimizer_, *policy_);
-  UpdateStatistics statistics;
+  std::vector<at::Tensor> sums, entropies;  // stay on the device until the last micro-batch: the host waits for it once
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
     const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction);
     const kernels::TokenLogprob logprob =
         kernels::token_logprob(hidden, policy_->lm_weight(), std::nullopt, batch.prediction.targets, /*want_entropy=*/true);
     const at::Tensor values = policy_->values(hidden);
-    kernels::PpoLossStats part;
+    at::Tensor part;
     const at::Tensor loss =
         kernels::ppo_loss_node(logprob.logprobs.unsqueeze(0), values.unsqueeze(0), batch.old_logprobs, batch.old_values,
                                batch.advantages, batch.returns, batch.length, loss_options, &part);
     const int64_t count = batch.prediction.predicted();
     (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    statistics.add(part, logprob.entropy.sum().item<double>(), count);
+    sums.push_back(part);
+    entropies.push_back(logprob.entropy.sum(at::kDouble));
+  }
+  UpdateStatistics statistics;
+  const at::Tensor all_sums = at::stack(sums).cpu(), all_entropies = at::stack(entropies).cpu();
+  for (size_t i = 0; i < micro.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    statistics.add(kernels::ppo_loss_stats(all_sums.select(0, index), loss_options), all_entropies.select(0, index).item<double>(),
+                   micro[i].prediction.predicted());
   }
   if (statistics.ratio_mean() > options_.ratio_threshold) {
     statistics.mark_skipped();

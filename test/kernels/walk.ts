@@ -1,9 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Operations whose host side runs the reference's ATen operations on the GPU say so in their contract with these words. */
-const ATEN_ON_CUDA = "On other devices than the CPU: the reference's ATen operations."
-
 function read(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : ''
 }
@@ -24,10 +21,8 @@ function gapsOf(op: string, folder: string, tests: string): string[] {
     [existsSync(file('.cpp')), `no host side (${op}.cpp)`],
     [read(file('_reference.cpp')).includes(`${op}_reference(`), `no reference (${op}_reference.cpp)`],
     [read(file('_cpu.cpp')).includes('PRUDENT_ISA'), `no CPU version (${op}_cpu.cpp in namespace PRUDENT_ISA)`],
-    [
-      existsSync(file('_cuda.cu')) || contract.includes(ATEN_ON_CUDA),
-      `no CUDA version (${op}_cuda.cu), and its contract does not say what runs on the GPU`,
-    ],
+    [/^void \w+_cuda\(/m.test(read(file('_cuda.cu'))), `no CUDA version (${op}_cuda.cu that defines a …_cuda())`],
+    [read(join(tests, 'cuda_test.cpp')).includes(`"cuda: ${op} parity`), `no parity case on CUDA (cuda_test.cpp)`],
     [cases.some((name) => /\bparity\b/.test(name)), `no parity case (TEST_CASE("${op}: parity …") in ${op}_test.cpp)`],
     [
       cases.some((name) => /\bgradient\b/.test(name)) || /^\/\/ No gradient: \S/m.test(contract),
