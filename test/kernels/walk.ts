@@ -15,14 +15,19 @@ function gapsOf(op: string, folder: string, tests: string): string[] {
   const file = (suffix: string) => join(folder, op, `${op}${suffix}`)
   const contract = read(file('.h'))
   const cases = testCases(read(join(tests, `${op}_test.cpp`))).filter((name) => name.startsWith(`${op}: `))
+  const hasKernel = /^void \w+_cuda\(/m.test(read(file('_cuda.cu')))
+  const onGpu = testCases(read(join(tests, 'cuda_test.cpp')))
   const checks: [boolean, string][] = [
     [contract !== '', `no contract (${op}.h)`],
     [contract.includes(`${op}_reference(`), `${op}.h declares no ${op}_reference`],
     [existsSync(file('.cpp')), `no host side (${op}.cpp)`],
     [read(file('_reference.cpp')).includes(`${op}_reference(`), `no reference (${op}_reference.cpp)`],
     [read(file('_cpu.cpp')).includes('PRUDENT_ISA'), `no CPU version (${op}_cpu.cpp in namespace PRUDENT_ISA)`],
-    [/^void \w+_cuda\(/m.test(read(file('_cuda.cu'))), `no CUDA version (${op}_cuda.cu that defines a …_cuda())`],
-    [read(join(tests, 'cuda_test.cpp')).includes(`"cuda: ${op} parity`), `no parity case on CUDA (cuda_test.cpp)`],
+    [
+      hasKernel || /^\/\/ On CUDA: \S/m.test(contract),
+      `no CUDA version (${op}_cuda.cu that defines a …_cuda()), and its contract names none of libtorch's ("// On CUDA: …")`,
+    ],
+    [!hasKernel || onGpu.some((name) => name.startsWith(`cuda: ${op} parity`)), `no parity case on CUDA (cuda_test.cpp)`],
     [cases.some((name) => /\bparity\b/.test(name)), `no parity case (TEST_CASE("${op}: parity …") in ${op}_test.cpp)`],
     [
       cases.some((name) => /\bgradient\b/.test(name)) || /^\/\/ No gradient: \S/m.test(contract),

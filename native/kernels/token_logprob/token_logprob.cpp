@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -22,9 +21,14 @@ using torch::autograd::variable_list;
 
 // Items of one chunk of logits (64 MiB in fp32). The vocabulary is cut, not the tokens: then a chunk's part of the weight
 // gradient is complete, and only the small gradient of the hidden states adds up over chunks.
+#ifndef PRUDENT_CUDA_EMULATED
 constexpr int64_t kChunkItems = int64_t{1} << 24;
 // Up to this many logits in all (8 MiB in fp32) they are kept for backward instead of being computed again.
 constexpr int64_t kKeptItems = int64_t{1} << 21;
+#else  // small, for tests that execute CUDA kernels slowly
+constexpr int64_t kChunkItems = int64_t{1} << 14;
+constexpr int64_t kKeptItems = int64_t{1} << 12;
+#endif
 // On CUDA a chunk is large enough for its matrix products to run at full rate (256 MiB in bf16), and what fits into one chunk is
 // kept: its memory is needed again by the backward, which comes next. So batches of that size do the work of dense logits.
 constexpr int64_t kCudaChunkItems = int64_t{1} << 27;
@@ -48,13 +52,13 @@ struct Head {
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, int64_t first, int64_t columns) const {
     const at::Tensor rows = weight.narrow(0, first, columns).t();
     if (!runs_cuda_kernels(hidden)) return at::mm(hidden, rows);
-    const int64_t stride = (columns + kCudaRowItems - 1) / kCudaRowItems * kCudaRowItems;
-    at::Tensor out = at::empty({hidden.size(0), stride}, hidden.options()).narrow(1, 0, columns);
+    at::Tensor out = empty_chunk(hidden, columns);
     return at::mm_out(out, hidden, rows);
   }
-  // Rows as far apart as those of the logits.
-  static at::Tensor empty_like_chunk(const at::Tensor& logits) {
-    return at::empty_strided(logits.sizes(), logits.strides(), logits.options());
+  // [tokens, columns] in the dtype of the hidden states
+  static at::Tensor empty_chunk(const at::Tensor& hidden, int64_t columns) {
+    const int64_t step = runs_cuda_kernels(hidden) ? kCudaRowItems : 1;
+    return at::empty({hidden.size(0), (columns + step - 1) / step * step}, hidden.options()).narrow(1, 0, columns);
   }
   [[nodiscard]] LogitsChunk describe_chunk(const at::Tensor& logits, int64_t first) const {
     return {.logits = logits.mutable_data_ptr(),
@@ -120,7 +124,7 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
     const int64_t columns = std::min(step, head.vocab() - first);
     // Kept logits stay as they are: backward may run again over a retained graph.
     const at::Tensor logits = kept.defined() ? kept : head.logits(hidden, first, columns);
-    const at::Tensor slopes = kept.defined() ? Head::empty_like_chunk(kept) : logits;
+    const at::Tensor slopes = kept.defined() ? Head::empty_chunk(hidden, columns) : logits;
     const LogprobGradient args{head.describe_chunk(logits, first), slopes.mutable_data_ptr(), targets.const_data_ptr<int64_t>(),
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
     if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_gradient, args, hidden);

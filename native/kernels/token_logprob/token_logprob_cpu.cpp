@@ -81,6 +81,7 @@ void gradient_of_token(const LogprobGradient& args, int64_t t) {
       row.columns, [&](int64_t i, int64_t n)
                        __attribute__((always_inline)) { store_at(out + i, -scale * exp(row.at(i, n) - logsumexp), n); });
   if (here) set(out[target], at_target);
+  for (int64_t i = row.columns; i < args.chunk.stride; ++i) set(out[i], 0.0f);
 }
 
 template <typename T>

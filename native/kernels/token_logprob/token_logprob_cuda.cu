@@ -113,9 +113,10 @@ template <int kItems, typename T>
 __global__ void gradient(LogprobGradient args) {
   const int64_t t = blockIdx.x;
   const Row<T> row(args.chunk, t);
-  each_items<kItems>(row.columns,
-                     GradientItems<T>{row, static_cast<T*>(args.slopes) + t * args.chunk.stride, args.logsumexps[t],
-                                      args.grad[t] * args.chunk.inverse_temperature, args.targets[t] - args.chunk.first});
+  T* slopes = static_cast<T*>(args.slopes) + t * args.chunk.stride;
+  each_items<kItems>(row.columns, GradientItems<T>{row, slopes, args.logsumexps[t], args.grad[t] * args.chunk.inverse_temperature,
+                                                   args.targets[t] - args.chunk.first});
+  for (int64_t at = row.columns + threadIdx.x; at < args.chunk.stride; at += blockDim.x) set(slopes[at], 0.0f);
 }
 
 template <typename T>

@@ -38,7 +38,8 @@ struct LogprobFinish {
   int64_t tokens;
 };
 
-// slopes[t, v] = d loss / d logits = grad[t] * inverse_temperature * ([v == target] - softmax(v)).
+// slopes[t, v] = d loss / d logits = grad[t] * inverse_temperature * ([v == target] - softmax(v)). What lies between the rows of
+// the slopes becomes 0: a matrix product may read it and multiply it with zeros, which makes NaN of whatever was there.
 struct LogprobGradient {
   LogitsChunk chunk;
   void* slopes;             // laid out and typed as the logits; may be the logits themselves

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -93,6 +94,12 @@ void wait_at(Barrier& barrier) {
   if (_setjmp(fibers[index]->place) == 0) _longjmp(scheduler, 1);
 }
 
+// Another order of the threads for another PRUDENT_CUDA_EMULATOR_SEED.
+unsigned seed() {
+  const char* text = std::getenv("PRUDENT_CUDA_EMULATOR_SEED");
+  return text == nullptr ? 1 : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
+}
+
 void run_block(std::mt19937& random) {
   barriers.assign(1 + (block_size.x + kWarpThreads - 1) / kWarpThreads, {});
   ready.clear();
@@ -116,7 +123,7 @@ uint64_t* exchange_slots() {
 }
 
 void run(dim3 grid, unsigned threads, const std::function<void()>& body) {
-  static std::mt19937 random(1);
+  static std::mt19937 random(seed());
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535) {
     throw std::runtime_error("a launch that a GPU refuses");
   }
