@@ -3,12 +3,12 @@
 
 #include "binding/cancel_token.h"
 #include "binding/environment.h"
+#include "binding/error_info.h"
 #include "binding/feature_cache_handle.h"
 #include "binding/model_handle.h"
 #include "binding/ops.h"
 #include "binding/ppo_trainer_handle.h"
 #include "binding/system_info.h"
-#include "binding/error_info.h"
 #include "binding/trainer_handle.h"
 #include "core/determinism.h"
 

@@ -1,5 +1,5 @@
-// Bit-exact runs on CUDA: flash attention's deterministic backward, sorted gradients of gathers, a fixed cuBLAS workspace. The CPU
-// is always deterministic for a given number of threads, and so are prudent's own kernels, which add up in a fixed order.
+// Bit-exact runs on CUDA: flash attention's deterministic backward, sorted gradients of gathers, a fixed cuBLAS workspace. The
+// CPU is always deterministic for a given number of threads, and so are prudent's own kernels, which add up in a fixed order.
 #pragma once
 
 namespace prudent {

@@ -11,8 +11,9 @@ namespace prudent::models {
 
 // As generate(), arguments checked. Nothing when another call of the same model is generating just now, or when
 // PRUDENT_CUDA_GRAPHS is 0: the plain loop does it then.
-std::optional<Generated> generate_with_graphs(const Model& model, const PackedBatch& prompts, const std::vector<int64_t>& row_keys,
-                                              const GenerateOptions& options, const Job& job);
+std::optional<Generated> generate_with_graphs(const Model& model, const PackedBatch& prompts,
+                                              const std::vector<int64_t>& row_keys, const GenerateOptions& options,
+                                              const Job& job);
 
 // Rows of the recorded forward that n live rows use.
 [[nodiscard]] inline int64_t row_bucket(int64_t rows) {

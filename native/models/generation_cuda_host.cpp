@@ -268,8 +268,9 @@ bool graphs_wanted() {
 
 }  // namespace
 
-std::optional<Generated> generate_with_graphs(const Model& model, const PackedBatch& prompts, const std::vector<int64_t>& row_keys,
-                                              const GenerateOptions& options, const Job& job) {
+std::optional<Generated> generate_with_graphs(const Model& model, const PackedBatch& prompts,
+                                              const std::vector<int64_t>& row_keys, const GenerateOptions& options,
+                                              const Job& job) {
   if (!graphs_wanted()) return std::nullopt;
   const std::shared_ptr<void> shared = model.generation_state([] { return std::make_shared<State>(); });
   State& state = *static_cast<State*>(shared.get());

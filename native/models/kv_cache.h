@@ -53,8 +53,8 @@ class KvCache {
   int64_t capacity_;
   bool prefilling_ = true;
   bool follows_positions_ = false;
-  at::Tensor row_starts_;         // [rows] int64 on the device: row * capacity
-  std::vector<at::Tensor> held_;  // by hold()
+  at::Tensor row_starts_;                  // [rows] int64 on the device: row * capacity
+  std::vector<at::Tensor> held_;           // by hold()
   std::vector<int32_t> lengths_;           // [rows]
   at::Tensor length_tensor_;               // [rows] int32
   at::Tensor slots_;                       // [tokens] int64: row * capacity + position of each token of the running batch

@@ -1,5 +1,6 @@
 #include "training/ppo_trainer.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
@@ -144,7 +145,7 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
   int64_t tokens = 0;
   for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
   const StepScope scope(optimizer_, *policy_);
-  std::vector<at::Tensor> sums, entropies;  // stay on the device until the last micro-batch: the host waits for it once
+  std::vector<at::Tensor> sums;  // with the entropy behind them; on the device until the last micro-batch: the host waits once
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
     const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction);
@@ -158,14 +159,13 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
     const int64_t count = batch.prediction.predicted();
     (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    sums.push_back(part);
-    entropies.push_back(logprob.entropy.sum(at::kDouble));
+    sums.push_back(at::cat({part, logprob.entropy.sum(at::kDouble).view({1})}));
   }
   UpdateStatistics statistics;
-  const at::Tensor all_sums = at::stack(sums).cpu(), all_entropies = at::stack(entropies).cpu();
+  const at::Tensor all = at::stack(sums).cpu();
   for (size_t i = 0; i < micro.size(); ++i) {
-    const auto index = static_cast<int64_t>(i);
-    statistics.add(kernels::ppo_loss_stats(all_sums.select(0, index), loss_options), all_entropies.select(0, index).item<double>(),
+    const at::Tensor mine = all.select(0, static_cast<int64_t>(i)), loss_sums = mine.narrow(0, 0, mine.size(0) - 1);
+    statistics.add(kernels::ppo_loss_stats(loss_sums, loss_options), mine.select(0, mine.size(0) - 1).item<double>(),
                    micro[i].prediction.predicted());
   }
   if (statistics.ratio_mean() > options_.ratio_threshold) {

@@ -27,7 +27,10 @@ function gapsOf(op: string, folder: string, tests: string): string[] {
       hasKernel || /^\/\/ On CUDA: \S/m.test(contract),
       `no CUDA version (${op}_cuda.cu that defines a …_cuda()), and its contract names none of libtorch's ("// On CUDA: …")`,
     ],
-    [!hasKernel || onGpu.some((name) => name.startsWith(`cuda: ${op} parity`)), `no parity case on CUDA (cuda_test.cpp)`],
+    [
+      !hasKernel || onGpu.some((name) => name.startsWith(`cuda: ${op} parity`)),
+      `no parity case on CUDA (cuda_test.cpp)`,
+    ],
     [cases.some((name) => /\bparity\b/.test(name)), `no parity case (TEST_CASE("${op}: parity …") in ${op}_test.cpp)`],
     [
       cases.some((name) => /\bgradient\b/.test(name)) || /^\/\/ No gradient: \S/m.test(contract),

@@ -74,7 +74,8 @@ void run(const std::vector<AdamwParameter>& parameters, const AdamwOptions& opti
   }
   if (entries.empty()) return;
   const auto bytes = static_cast<int64_t>(entries.size() * sizeof(AdamwEntry));
-  const at::Tensor device_entries = to_device(at::from_blob(entries.data(), {bytes}, at::kByte), parameters.front().parameter.device());
+  const at::Tensor device_entries =
+      to_device(at::from_blob(entries.data(), {bytes}, at::kByte), parameters.front().parameter.device());
   const double step = static_cast<double>(options.step);
   const AdamwArgs args{.entries = static_cast<const AdamwEntry*>(device_entries.const_data_ptr()),
                        .entry_count = static_cast<int64_t>(entries.size()),

@@ -23,9 +23,9 @@ void update(const AdamwArgs& args, const AdamwEntry& entry, int64_t begin, int64
   each_vector(
       end - begin, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
         const Vec old = master == nullptr ? load_at(parameter + i, n) : load_at(master + i, n);
-        const AdamwItem<Vec> item = adamw_update<Vec>(args, keep, {old, load_at(moment1 + i, n), load_at(moment2 + i, n)},
-                                                      load_at(gradient + i, n), [](Vec x)
-                                                          __attribute__((always_inline)) { return square_root(x); });
+        const AdamwItem<Vec> item = adamw_update<Vec>(
+            args, keep, {old, load_at(moment1 + i, n), load_at(moment2 + i, n)}, load_at(gradient + i, n),
+            [](Vec x) __attribute__((always_inline)) { return square_root(x); });
         store_at(moment1 + i, item.moment1, n);
         store_at(moment2 + i, item.moment2, n);
         if (master != nullptr) store_at(master + i, item.parameter, n);

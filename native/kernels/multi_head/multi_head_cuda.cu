@@ -53,7 +53,8 @@ __global__ void backward_weight(MultiHeadBackward args) {
   float sum = 0.0f;
   if (j < args.size) {
     for (int64_t r = warp; r < args.rows; r += kCudaWarps) {
-      sum += args.grad_scores[r * args.heads + head] * to_float(static_cast<const H*>(args.hidden)[args.index[r] * args.size + j]);
+      sum +=
+          args.grad_scores[r * args.heads + head] * to_float(static_cast<const H*>(args.hidden)[args.index[r] * args.size + j]);
     }
   }
   shared[warp][lane] = sum;

@@ -95,8 +95,8 @@ void check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t tokens) {
   }
 }
 
-// Into how many parts CUDA cuts the keys of a row: enough blocks for every multiprocessor where rows are few, and no part so short
-// that joining them costs more than it gains. Lengths are not known to the host; every row cuts its own.
+// Into how many parts CUDA cuts the keys of a row: enough blocks for every multiprocessor where rows are few, and no part so
+// short that joining them costs more than it gains. Lengths are not known to the host; every row cuts its own.
 int64_t cached_splits(int64_t rows, int64_t heads, int64_t kv_heads, int64_t capacity) {
   constexpr int64_t kEnoughBlocks = 512, kShortestPart = 64, kMost = 64;
   const int64_t groups = kv_heads * ((heads / kv_heads + kCachedHeads - 1) / kCachedHeads);

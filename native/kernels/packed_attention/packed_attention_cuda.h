@@ -1,5 +1,5 @@
-// Attention over packed rows on CUDA, by libtorch's own kernels: flash attention in bfloat16 (head_dim up to 256), memory-efficient
-// attention otherwise. CUDA builds only.
+// Attention over packed rows on CUDA, by libtorch's own kernels: flash attention in bfloat16 (head_dim up to 256),
+// memory-efficient attention otherwise. CUDA builds only.
 #pragma once
 
 #include <ATen/core/Tensor.h>

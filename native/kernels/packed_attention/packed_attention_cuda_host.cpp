@@ -70,10 +70,9 @@ struct FlashNode : torch::autograd::Function<FlashNode> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
     const int64_t longest = context->saved_data["longest"].toInt();
-    const auto [grad_q, grad_k, grad_v] =
-        at::_flash_attention_backward(grads[0], saved[0], saved[1], saved[2], saved[4], saved[5], saved[3], saved[3], longest,
-                                      longest, /*dropout_p=*/0.0, /*is_causal=*/true, saved[6], saved[7],
-                                      context->saved_data["scale"].toDouble());
+    const auto [grad_q, grad_k, grad_v] = at::_flash_attention_backward(
+        grads[0], saved[0], saved[1], saved[2], saved[4], saved[5], saved[3], saved[3], longest, longest, /*dropout_p=*/0.0,
+        /*is_causal=*/true, saved[6], saved[7], context->saved_data["scale"].toDouble());
     return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
@@ -125,8 +124,8 @@ at::Tensor packed_attention_cuda(const at::Tensor& q, const at::Tensor& k, const
     const int64_t longest = std::max<int64_t>(2, bounds.longest);
     return unpadded(FlashNode::apply(wide_q, wide_k, wide_v, bounds.cu_seqlens, longest, scale), head_dim);
   }
-  const at::Tensor out =
-      EfficientNode::apply(wide_q, repeated(wide_k, q.size(1)), repeated(wide_v, q.size(1)), bounds.cu_seqlens, bounds.longest, scale);
+  const at::Tensor out = EfficientNode::apply(wide_q, repeated(wide_k, q.size(1)), repeated(wide_v, q.size(1)), bounds.cu_seqlens,
+                                              bounds.longest, scale);
   return unpadded(out, head_dim);
 }
 

@@ -52,8 +52,8 @@ PpoLoss ppo_loss_reference(const at::Tensor& logprobs, const at::Tensor& values,
                            const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
                            const at::Tensor& response_lengths, const PpoLossOptions& options);
 
-// The same loss as a node of the autograd graph of logprobs and values -> loss []. The statistics' sums come through `sums` when it
-// is given, without the host waiting for the device.
+// The same loss as a node of the autograd graph of logprobs and values -> loss []. The statistics' sums come through `sums` when
+// it is given, without the host waiting for the device.
 at::Tensor ppo_loss_node(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
                          const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
                          const at::Tensor& response_lengths, const PpoLossOptions& options, at::Tensor* sums);

@@ -80,8 +80,11 @@ __global__ void backward(RmsNormBackward args) {
   float held[kHeld][kItems] = {};
   for (int64_t t = first; t < last; ++t) {
     const int64_t at = t * args.hidden;
-    const BackwardRow<kItems, T> row{static_cast<const T*>(args.x) + at, static_cast<const T*>(args.grad_y) + at,
-                                     static_cast<const T*>(args.weight), static_cast<T*>(args.grad_x) + at, args.rstd[t],
+    const BackwardRow<kItems, T> row{static_cast<const T*>(args.x) + at,
+                                     static_cast<const T*>(args.grad_y) + at,
+                                     static_cast<const T*>(args.weight),
+                                     static_cast<T*>(args.grad_x) + at,
+                                     args.rstd[t],
                                      args.unit_offset ? 1.0f : 0.0f};
     float sum = 0.0f;
     for (int64_t j = start; j < args.hidden; j += step) sum += row.dot(j);

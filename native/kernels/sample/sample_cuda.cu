@@ -181,8 +181,8 @@ __device__ int64_t sample_row(const SampleArgs& args, int64_t row_index) {
   if (args.top_k > 0 && args.top_k < args.vocab) kept = keep_top_k(row, static_cast<Count>(args.top_k), bins);
   if (args.top_p < 1.0) kept = keep_top_p(row, kept, args.top_p, bins, shared);
   const uint64_t seed = args.device_seed == nullptr ? args.seed : static_cast<uint64_t>(*args.device_seed);
-  const Philox4 random = philox4x32(seed, static_cast<uint64_t>(args.row_keys[row_index]),
-                                    static_cast<uint64_t>(args.positions[row_index]));
+  const Philox4 random =
+      philox4x32(seed, static_cast<uint64_t>(args.row_keys[row_index]), static_cast<uint64_t>(args.positions[row_index]));
   return draw(row, kept, uniform_open(random.v[0]), bins, start);
 }
 

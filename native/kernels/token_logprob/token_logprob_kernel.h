@@ -1,5 +1,5 @@
-// What the CPU and CUDA versions of token_logprob take: a chunk of logits [tokens, columns] that covers the vocabulary from `first` on,
-// and the running state of each token's softmax.
+// What the CPU and CUDA versions of token_logprob take: a chunk of logits [tokens, columns] that covers the vocabulary from
+// `first` on, and the running state of each token's softmax.
 #pragma once
 
 #include <cstdint>
@@ -32,9 +32,9 @@ struct LogprobAccumulate {
 };
 
 struct LogprobFinish {
-  const SoftmaxState* states;     // [tokens]
-  float *logprobs, *logsumexps;   // [tokens]
-  float* entropy;                 // [tokens] or null
+  const SoftmaxState* states;    // [tokens]
+  float *logprobs, *logsumexps;  // [tokens]
+  float* entropy;                // [tokens] or null
   int64_t tokens;
 };
 

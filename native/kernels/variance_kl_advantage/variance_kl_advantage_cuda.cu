@@ -7,9 +7,7 @@ namespace prudent::kernels {
 namespace {
 
 // One warp a row, so that its lanes read neighbouring tokens.
-__device__ __forceinline__ int64_t row_of_warp() {
-  return static_cast<int64_t>(blockIdx.x) * kCudaWarps + threadIdx.x / kWarp;
-}
+__device__ __forceinline__ int64_t row_of_warp() { return static_cast<int64_t>(blockIdx.x) * kCudaWarps + threadIdx.x / kWarp; }
 __device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x % kWarp); }
 
 __device__ __forceinline__ void write_moments(const VarianceKlAdvantageArgs& args, int64_t row, RowMoments moments) {

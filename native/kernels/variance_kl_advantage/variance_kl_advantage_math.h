@@ -79,7 +79,9 @@ PRUDENT_MATH Whitening whitening_of(RowMoments total, int64_t count) {
   return {static_cast<float>(mean), static_cast<float>(1.0 / sqrt(variance + kWhitenEps))};
 }
 
-PRUDENT_MATH float whitened(float x, Whitening w, bool shift_mean) { return (x - w.mean) * w.scale + (shift_mean ? 0.0f : w.mean); }
+PRUDENT_MATH float whitened(float x, Whitening w, bool shift_mean) {
+  return (x - w.mean) * w.scale + (shift_mean ? 0.0f : w.mean);
+}
 
 PRUDENT_MATH void whiten_row(const VarianceKlAdvantageArgs& args, int64_t row, float* data, Whitening w, bool shift_mean) {
   const int64_t start = row * args.time, length = bounded_length(args, row);

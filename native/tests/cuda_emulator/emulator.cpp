@@ -118,9 +118,7 @@ void run_block(std::mt19937& random) {
 void block_barrier() { wait_at(block_of_threads()); }
 void warp_barrier() { wait_at(warp_of(thread.x)); }
 
-uint64_t* exchange_slots() {
-  return slots.data() + (fibers[thread.x]->exchanges++ % 2) * block_size.x;
-}
+uint64_t* exchange_slots() { return slots.data() + (fibers[thread.x]->exchanges++ % 2) * block_size.x; }
 
 void run(dim3 grid, unsigned threads, const std::function<void()>& body) {
   static std::mt19937 random(seed());

@@ -81,7 +81,9 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
       const Function op = [&, p = gpu(positions), c = gpu(cos), s = gpu(sin)](const Tensors& in) {
         return Tensors{kernels::rotary(in[0], p, c, s)};
       };
-      const Function reference = [&](const Tensors& in) { return Tensors{kernels::rotary_reference(in[0], positions, cos, sin)}; };
+      const Function reference = [&](const Tensors& in) {
+        return Tensors{kernels::rotary_reference(in[0], positions, cos, sin)};
+      };
       check_on_gpu(op, reference, {normal({tokens, heads, dim}, 1)}, kParityFp32);
     }
   }
@@ -89,9 +91,7 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
   TEST_CASE("cuda: geglu parity and gradient") {
     for (const auto kind : {kernels::Activation::GeluTanh, kernels::Activation::GeluExact, kernels::Activation::Silu}) {
       for (const auto& [tokens, size] : {std::pair(1, 1), {3, 7}, {33, 515}, {64, 3072}}) {
-        const auto of = [&](auto function) {
-          return [=](const Tensors& in) { return Tensors{function(in[0], in[1], kind)}; };
-        };
+        const auto of = [&](auto function) { return [=](const Tensors& in) { return Tensors{function(in[0], in[1], kind)}; }; };
         check_on_gpu(of(kernels::geglu), of(kernels::geglu_reference), {normal({tokens, size}, 1), normal({tokens, size}, 2)},
                      kParityFp32);
       }
@@ -114,7 +114,8 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
       const Function reference = [](const Tensors& in) { return Tensors{kernels::bradley_terry_reference(in[0], in[1]).loss}; };
       check_parity(on_gpu(op), reference, {normal({pairs, heads}, 1, 3.0), normal({pairs, heads}, 2, 3.0)}, kStatisticFp32);
       const at::Tensor chosen = normal({pairs, heads}, 3), rejected = normal({pairs, heads}, 4);
-      const auto ours = kernels::bradley_terry(gpu(chosen), gpu(rejected)), truth = kernels::bradley_terry_reference(chosen, rejected);
+      const auto ours = kernels::bradley_terry(gpu(chosen), gpu(rejected)),
+                 truth = kernels::bradley_terry_reference(chosen, rejected);
       CHECK(error_of(ours.loss_per_head.cpu(), truth.loss_per_head) <= kStatisticFp32);
       CHECK(error_of(ours.accuracy_per_head.cpu(), truth.accuracy_per_head) <= kStatisticFp32);
       CHECK(error_of(ours.accuracy_per_head.cpu() + 0.01, truth.accuracy_per_head) > kStatisticFp32);
@@ -127,9 +128,8 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
       const at::Tensor lengths = (range(batch).mul(5).remainder(time) + 1).to(at::kInt);
       const Tensors rest = {g(3), g(4), g(5), g(6)};
       const auto of = [&](const Tensors& r, const at::Tensor& l, at::Tensor* sums) {
-        return [=](const Tensors& in) {
-          return Tensors{kernels::ppo_loss_node(in[0], in[1], r[0], r[1], r[2], r[3], l, {}, sums)};
-        };
+        return
+            [=](const Tensors& in) { return Tensors{kernels::ppo_loss_node(in[0], in[1], r[0], r[1], r[2], r[3], l, {}, sums)}; };
       };
       at::Tensor sums, cpu_sums;
       const Function op = of({gpu(rest[0]), gpu(rest[1]), gpu(rest[2]), gpu(rest[3])}, gpu(lengths), &sums);
@@ -146,7 +146,8 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
         const auto g = [&, batch = batch, time = time](uint64_t seed) { return normal({batch, time}, seed); };
         const at::Tensor lengths = (range(batch).mul(5).remainder(time) + 1).to(at::kInt), scores = normal({batch}, 4);
         const at::Tensor weights = normal({batch}, 5).abs();
-        const kernels::VarianceKlAdvantageOptions options{.gamma = 0.99, .whiten = (flags & 1) != 0, .whiten_rewards = (flags & 2) != 0};
+        const kernels::VarianceKlAdvantageOptions options{
+            .gamma = 0.99, .whiten = (flags & 1) != 0, .whiten_rewards = (flags & 2) != 0};
         const auto ours = kernels::variance_kl_advantage(gpu(g(1)), gpu(g(2)), gpu(g(3)), gpu(scores), gpu(weights), gpu(lengths),
                                                          std::nullopt, options);
         const auto truth =
@@ -189,9 +190,9 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
       std::vector<int32_t> cu;
       int64_t heads, kv_heads, dim;
     };
-    const std::vector<Shape> shapes = {{{0, 1, 2}, 2, 1, 8},          {{0, 1, 4, 4, 5}, 2, 2, 6},    {{0, 13, 29, 29, 40}, 4, 2, 32},
-                                       {{0, 100, 117}, 4, 1, 20},  {{0, 33, 97}, 8, 1, 256},      {{0, 31, 63, 64}, 3, 3, 208},
-                                       {{0, 64, 161}, 6, 2, 64},   {{0, 700, 1024}, 12, 12, 64}};
+    const std::vector<Shape> shapes = {{{0, 1, 2}, 2, 1, 8},      {{0, 1, 4, 4, 5}, 2, 2, 6},  {{0, 13, 29, 29, 40}, 4, 2, 32},
+                                       {{0, 100, 117}, 4, 1, 20}, {{0, 33, 97}, 8, 1, 256},    {{0, 31, 63, 64}, 3, 3, 208},
+                                       {{0, 64, 161}, 6, 2, 64},  {{0, 700, 1024}, 12, 12, 64}};
     for (const Shape& s : shapes) {
       CAPTURE(s.cu.back());
       CAPTURE(s.dim);
@@ -300,11 +301,11 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
     const bool before = deterministic();
     set_deterministic(true);
     const at::Tensor cu = ints({0, 300, 1000});
-    const Function attention = on_gpu([&](const Tensors& in) {
-      return Tensors{kernels::packed_attention(in[0], in[1], in[2], cu, 0.1)};
-    });
+    const Function attention =
+        on_gpu([&](const Tensors& in) { return Tensors{kernels::packed_attention(in[0], in[1], in[2], cu, 0.1)}; });
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-      const Tensors in = {normal({1000, 8, 64}, 1).to(dtype), normal({1000, 2, 64}, 2).to(dtype), normal({1000, 2, 64}, 3).to(dtype)};
+      const Tensors in = {normal({1000, 8, 64}, 1).to(dtype), normal({1000, 2, 64}, 2).to(dtype),
+                          normal({1000, 2, 64}, 3).to(dtype)};
       const Evaluated one = evaluate(attention, in), two = evaluate(attention, in);
       CHECK(one.outputs[0].equal(two.outputs[0]));
       for (size_t i = 0; i < 3; ++i) CHECK(one.gradients[i].equal(two.gradients[i]));

@@ -43,7 +43,8 @@ TEST_CASE("sample: parity with the reference, draw by draw") {
                                  {.top_p = 0.6, .seed = 11},
                                  {.temperature = 0.8, .top_k = 20, .top_p = 0.9, .seed = 12},
                                  {.top_k = 10000, .top_p = 1e-6, .seed = 13}};
-  for (const auto& [rows, vocab] : {std::pair<int64_t, int64_t>(1, 1), {3, 7}, {200 / kFewer, 37}, {150 / kFewer, 512}, {20 / kFewer, 3001}}) {
+  for (const auto& [rows, vocab] :
+       {std::pair<int64_t, int64_t>(1, 1), {3, 7}, {200 / kFewer, 37}, {150 / kFewer, 512}, {20 / kFewer, 3001}}) {
     for (const SampleOptions& options : kinds) {
       CAPTURE(vocab);
       CAPTURE(options.seed);

@@ -47,8 +47,9 @@ Rows run(const Model& model, const Rows& prompts, const GenerateOptions& options
     lengths.push_back(static_cast<int32_t>(row.size()));
     keys.push_back(1000 + static_cast<int64_t>(keys.size()));
   }
-  const PackedBatch batch = pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()),
-                                 model.config().vocab_size, model.config().max_positions, model.device());
+  const PackedBatch batch =
+      pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()),
+           model.config().vocab_size, model.config().max_positions, model.device());
   const Generated generated = generate(model, batch, keys, options, Job());
   Rows rows;
   auto at = generated.ids.begin();
