@@ -10,6 +10,7 @@
 #include "binding/ppo_trainer_handle.h"
 #include "binding/system_info.h"
 #include "binding/trainer_handle.h"
+#include "core/cpu_memory.h"
 #include "core/determinism.h"
 
 namespace prudent::binding {
@@ -19,6 +20,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
     apply_determinism_variable();
     return env.Undefined();
   });
+  install_cpu_allocator();
   env.SetInstanceData(new Environment(env));
   define_cancel_token(env);
   ModelHandle::define(env);

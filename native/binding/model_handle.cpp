@@ -60,6 +60,20 @@ models::LoadOptions read_load_options(const Napi::Value& value) {
   return result;
 }
 
+// Forwards whose last tokens alone are read.
+struct LastTokenOptions {
+  int64_t batch_tokens;
+  bool share_prefixes;
+};
+
+LastTokenOptions read_last_token_options(const Napi::Value& value) {
+  Options options(value, "options");
+  const LastTokenOptions result{.batch_tokens = read_batch_tokens(options),
+                                .share_prefixes = options.flag("sharePrefixes", true)};
+  options.finish();
+  return result;
+}
+
 Napi::Value wrap_model(Napi::Env env, std::shared_ptr<ModelState>& state) { return ModelHandle::wrap(env, std::move(state)); }
 
 Napi::Value tensor_result(Napi::Env env, at::Tensor& tensor) { return to_float32_array(env, tensor); }
@@ -70,6 +84,7 @@ ModelHandle::Methods ModelHandle::methods() {
   return {
       thrown_method<&ModelHandle::info>("info"),
       promised_method<&ModelHandle::score>("score"),
+      promised_method<&ModelHandle::computed_tokens>("computedTokens"),
       promised_method<&ModelHandle::logprobs>("logprobs"),
       promised_method<&ModelHandle::generate>("generate"),
       promised_method<&ModelHandle::hidden_states>("hiddenStates"),
@@ -128,7 +143,28 @@ Napi::Value ModelHandle::over_rows(const Napi::CallbackInfo& info, RowFunction f
       tensor_result);
 }
 
-Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) { return over_rows(info, training::score_rows); }
+Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) {
+  auto rows = read_rows(info[0], "rows");
+  const LastTokenOptions options = read_last_token_options(info[1]);
+  return submit(
+      info, 2,
+      [rows = std::move(rows), options](ModelState& state, const Job& job) {
+        return training::score_rows(*state.model, rows, options.batch_tokens, job, options.share_prefixes);
+      },
+      tensor_result);
+}
+
+Napi::Value ModelHandle::computed_tokens(const Napi::CallbackInfo& info) {
+  auto rows = read_rows(info[0], "rows");
+  const LastTokenOptions options = read_last_token_options(info[1]);
+  return submit(
+      info, 2,
+      [rows = std::move(rows), options](ModelState& state, const Job&) {
+        return training::computed_tokens(*state.model, rows, options.batch_tokens, options.share_prefixes);
+      },
+      [](Napi::Env env, int64_t tokens) { return Napi::Number::New(env, static_cast<double>(tokens)); });
+}
+
 Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) { return over_rows(info, training::logprob_rows); }
 Napi::Value ModelHandle::hidden_states(const Napi::CallbackInfo& info) { return over_rows(info, training::hidden_rows); }
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) { return over_rows(info, training::logit_rows); }
@@ -148,13 +184,12 @@ Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::cache_features(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  Options options(info[1], "options");
-  const int64_t batch_tokens = read_batch_tokens(options);
-  options.finish();
+  const LastTokenOptions options = read_last_token_options(info[1]);
   return submit(
       info, 2,
-      [rows = std::move(rows), batch_tokens](ModelState& state, const Job& job) {
-        return std::make_shared<FeatureCacheState>(training::FeatureCache::compute(*state.model, rows, batch_tokens, job));
+      [rows = std::move(rows), options](ModelState& state, const Job& job) {
+        return std::make_shared<FeatureCacheState>(
+            training::FeatureCache::compute(*state.model, rows, options.batch_tokens, job, options.share_prefixes));
       },
       wrap_feature_cache);
 }

@@ -16,6 +16,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
+  Napi::Value computed_tokens(const Napi::CallbackInfo& info);
   Napi::Value logprobs(const Napi::CallbackInfo& info);
   Napi::Value generate(const Napi::CallbackInfo& info);
   Napi::Value hidden_states(const Napi::CallbackInfo& info);
@@ -27,7 +28,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   Napi::Value clone(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
 
-  // Rows in, one fp32 array out: score, logprobs, hiddenStates, logits.
+  // Rows in, one fp32 array out: logprobs, hiddenStates, logits.
   using RowFunction = at::Tensor (*)(const models::Model&, const training::TokenRows&, int64_t, const Job&);
   Napi::Value over_rows(const Napi::CallbackInfo& info, RowFunction function);
 };

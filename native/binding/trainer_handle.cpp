@@ -10,25 +10,17 @@ namespace {
 
 double read_learning_rate(Options& options) { return options.number("lr", std::nullopt, kNotNegative); }
 
-// Trainers of all weights of a model: made on the model's line, from (model, optimiser options, batchTokens).
-template <typename HandleType, typename Trainer>
-Napi::Value create_model_trainer(const Napi::CallbackInfo& info) {
-  return promised(info.Env(), [&] {
-    auto model = ModelHandle::read(info[0], "model");
-    Options options(info[1], "options");
-    const training::OptimizerOptions optimizer = read_optimizer_options(options);
-    const int64_t batch_tokens = read_batch_tokens(options);
-    options.finish();
-    const CallTarget target{model->strand, nullptr};
-    return submit(
-        info.Env(), target, info[2],
-        [model, optimizer, batch_tokens](const Job&) {
-          const std::unique_lock lock(model->weights);
-          return std::make_shared<TrainerState<Trainer>>(Trainer(model->model, optimizer, batch_tokens), model->strand, model,
-                                                         nullptr);
-        },
-        [](Napi::Env env, std::shared_ptr<TrainerState<Trainer>>& state) { return HandleType::wrap(env, std::move(state)); });
-  });
+// Trainers of all weights of a model: made on the model's line by `make(model)`.
+template <typename HandleType, typename Make>
+Napi::Value create_model_trainer(const Napi::CallbackInfo& info, const std::shared_ptr<ModelState>& model, Make make) {
+  using State = typename HandleType::State;
+  return submit(
+      info.Env(), CallTarget{model->strand, nullptr}, info[2],
+      [model, make = std::move(make)](const Job&) {
+        const std::unique_lock lock(model->weights);
+        return std::make_shared<State>(make(model->model), model->strand, model, nullptr);
+      },
+      [](Napi::Env env, std::shared_ptr<State>& state) { return HandleType::wrap(env, std::move(state)); });
 }
 
 }  // namespace
@@ -73,6 +65,7 @@ Napi::Value RewardTrainerHandle::step(const Napi::CallbackInfo& info) {
         result.Set("accuracyPerHead", to_float32_array(env, step.accuracy_per_head));
         result.Set("gradNorm", step.grad_norm);
         result.Set("tokens", static_cast<double>(step.tokens));
+        result.Set("computedTokens", static_cast<double>(step.computed_tokens));
         return result;
       });
 }
@@ -106,11 +99,32 @@ Napi::Value HeadsTrainerHandle::weights(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value create_language_model_trainer(const Napi::CallbackInfo& info) {
-  return create_model_trainer<LanguageModelTrainerHandle, training::LanguageModelTrainer>(info);
+  return promised(info.Env(), [&] {
+    const auto model = ModelHandle::read(info[0], "model");
+    Options options(info[1], "options");
+    const training::OptimizerOptions optimizer = read_optimizer_options(options);
+    const int64_t batch_tokens = read_batch_tokens(options);
+    const bool checkpointing = options.flag("activationCheckpointing", false);
+    options.finish();
+    return create_model_trainer<LanguageModelTrainerHandle>(info, model, [=](const std::shared_ptr<models::Model>& weights) {
+      return training::LanguageModelTrainer(weights, optimizer, batch_tokens, checkpointing);
+    });
+  });
 }
 
 Napi::Value create_reward_trainer(const Napi::CallbackInfo& info) {
-  return create_model_trainer<RewardTrainerHandle, training::RewardTrainer>(info);
+  return promised(info.Env(), [&] {
+    const auto model = ModelHandle::read(info[0], "model");
+    Options options(info[1], "options");
+    training::RewardTrainerOptions parsed;
+    parsed.optimizer = read_optimizer_options(options);
+    parsed.batch_tokens = read_batch_tokens(options);
+    parsed.share_prefixes = options.flag("sharePrefixes", parsed.share_prefixes);
+    parsed.activation_checkpointing = options.flag("activationCheckpointing", parsed.activation_checkpointing);
+    options.finish();
+    return create_model_trainer<RewardTrainerHandle>(
+        info, model, [=](const std::shared_ptr<models::Model>& weights) { return training::RewardTrainer(weights, parsed); });
+  });
 }
 
 Napi::Value create_heads_trainer(const Napi::CallbackInfo& info) {

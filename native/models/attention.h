@@ -3,13 +3,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/packed_attention/packed_attention.h"
 #include "models/kv_cache.h"
-#include "models/packed_batch.h"
 
 namespace prudent::models {
 
-// q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim] -> [tokens, heads * head_dim].
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const PackedBatch& batch, KvCache* cache,
-                  int64_t layer, double scale);
+// q [queries, heads, head_dim], k and v [tokens, kv_heads, head_dim] of the layout's tokens -> [queries, heads * head_dim].
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const kernels::AttentionLayout& layout,
+                  KvCache* cache, int64_t layer, double scale);
 
 }  // namespace prudent::models

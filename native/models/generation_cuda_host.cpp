@@ -35,12 +35,18 @@ constexpr int64_t kCapacityStep = 64;
 constexpr int64_t kKeptBytes = int64_t{1} << 30;
 
 // What is recorded besides the tensors' addresses.
-using GraphKey = std::tuple<int64_t, bool, double, int64_t, double, bool>;
+using GraphKey = std::tuple<int64_t, bool, double, int64_t, double, bool, bool>;
 
 GraphKey key_of(int64_t bucket, const GenerateOptions& options, bool masks) {
   const kernels::SampleOptions& sampling = options.sampling;
-  return {bucket, sampling.greedy, sampling.temperature, sampling.top_k, sampling.top_p, masks};
+  return {bucket, sampling.greedy, sampling.temperature, sampling.top_k, sampling.top_p, masks, options.record};
 }
+
+// What was drawn since the last look, on the CPU.
+struct History {
+  at::Tensor ids;               // [tokens, rows] int64
+  at::Tensor logprobs, values;  // [tokens, rows] fp32, when recorded
+};
 
 // Recording a second time what has been seen to run: libraries have set themselves up by then.
 struct Recorded {
@@ -59,6 +65,8 @@ class Decoder {
     positions_ = at::zeros({rows}, longs);
     keys_ = at::zeros({rows}, longs);
     history_ = at::zeros({kCheckEvery * rows}, longs);
+    logprob_history_ = at::zeros({kCheckEvery * rows}, longs.dtype(at::kFloat));
+    value_history_ = at::zeros({kCheckEvery * rows}, longs.dtype(at::kFloat));
     counter_ = at::zeros({1}, longs);
     seed_ = at::zeros({1}, longs);
     slots_ = at::arange(rows, longs);
@@ -78,8 +86,7 @@ class Decoder {
     seed_.copy_(to_device(at::tensor({static_cast<int64_t>(options.sampling.seed)}, at::kLong), model_.device()));
     forget_history();
     cache_.restart(rows);
-    const at::Tensor last = model_.hidden(prompts, &cache_).index_select(0, prompts.last_index());
-    draw(model_.logits(last), rows, options);
+    draw(model_.hidden(prompts, &cache_, {.rows = prompts.last_index()}), rows, options);
   }
 
   // The next token of the first `live` rows, into the history.
@@ -96,11 +103,16 @@ class Decoder {
     }
   }
 
-  // [tokens, rows] of what was drawn since the last look, on the CPU: the host waits for the device here.
-  at::Tensor read_history(int64_t tokens) {
-    const at::Tensor drawn = history_.narrow(0, 0, tokens * rows_).view({tokens, rows_}).cpu();
+  // What was drawn since the last look: the host waits for the device here.
+  History read_history(int64_t tokens, bool record) {
+    const auto read = [&](const at::Tensor& history) { return history.narrow(0, 0, tokens * rows_).view({tokens, rows_}).cpu(); };
+    History history{read(history_), {}, {}};
+    if (record) {
+      history.logprobs = read(logprob_history_);
+      history.values = read(value_history_);
+    }
     forget_history();
-    return drawn;
+    return history;
   }
 
   // The row in slot `from`, which holds `tokens` tokens, moves into slot `to`.
@@ -128,13 +140,20 @@ class Decoder {
  private:
   void forget_history() { counter_.zero_(); }
 
-  // Draws at the rows' positions, where the tokens will stand when they are fed.
-  void draw(const at::Tensor& logits, int64_t rows, const GenerateOptions& options) {
+  // Draws at the rows' positions, where the tokens will stand when they are fed, from the states hidden [rows, hidden].
+  void draw(const at::Tensor& hidden, int64_t rows, const GenerateOptions& options) {
     kernels::SampleOptions sampling = options.sampling;
     sampling.device_seed = seed_;
-    const at::Tensor allowed = masks_ ? logits + mask_ : logits;
-    const at::Tensor drawn = kernels::sample(allowed, keys_.narrow(0, 0, rows), positions_.narrow(0, 0, rows), sampling);
-    history_.index_copy_(0, counter_ * rows_ + slots_.narrow(0, 0, rows), drawn);
+    const at::Tensor logits = model_.logits(hidden), allowed = masks_ ? logits + mask_ : logits;
+    at::Tensor logprobs;
+    const at::Tensor drawn = kernels::sample(allowed, keys_.narrow(0, 0, rows), positions_.narrow(0, 0, rows), sampling,
+                                             options.record ? &logprobs : nullptr);
+    const at::Tensor places = counter_ * rows_ + slots_.narrow(0, 0, rows);
+    history_.index_copy_(0, places, drawn);
+    if (options.record) {
+      logprob_history_.index_copy_(0, places, logprobs);
+      value_history_.index_copy_(0, places, model_.values(hidden));
+    }
     counter_.add_(1);
     // A broken row is -1 in the history, which the host refuses; the next forward needs an id all the same.
     ids_.narrow(0, 0, rows).copy_(drawn.clamp_min(0));
@@ -145,10 +164,11 @@ class Decoder {
     batch.ids = ids_.narrow(0, 0, rows);
     batch.positions = positions_.narrow(0, 0, rows);
     batch.lengths.assign(static_cast<size_t>(rows), 1);
+    for (int64_t row = 0; row < rows; ++row) batch.ends.push_back(row);
     batch.cu_seqlens = at::arange(rows + 1, at::kInt);
     const at::Tensor hidden = model_.hidden(batch, &cache_);
     positions_.narrow(0, 0, rows).add_(1);
-    draw(model_.logits(hidden), rows, options);
+    draw(hidden, rows, options);
   }
 
   // Recording does not run anything.
@@ -173,12 +193,13 @@ class Decoder {
   const Model& model_;
   int64_t rows_, capacity_;
   KvCache cache_;
-  at::Tensor ids_, positions_, keys_;  // [rows] int64: the token to feed next, where it stands, whose random numbers
-  at::Tensor history_;                 // [kCheckEvery * rows] int64
-  at::Tensor counter_;                 // [1] int64: draws in the history
-  at::Tensor seed_;                    // [1] int64
-  at::Tensor slots_;                   // [rows] int64: 0, 1, 2 …
-  at::Tensor mask_;                    // [1, vocab]: 0, or -infinity at the ends
+  at::Tensor ids_, positions_, keys_;           // [rows] int64: the token to feed next, where it stands, whose random numbers
+  at::Tensor history_;                          // [kCheckEvery * rows] int64: draws
+  at::Tensor logprob_history_, value_history_;  // [kCheckEvery * rows] fp32, when recorded
+  at::Tensor counter_;                          // [1] int64: draws in the history
+  at::Tensor seed_;                             // [1] int64
+  at::Tensor slots_;                            // [rows] int64: 0, 1, 2 …
+  at::Tensor mask_;                             // [1, vocab]: 0, or -infinity at the ends
   bool masks_ = false;
   c10::MempoolId_t pool_ = at::cuda::graph_pool_handle();
   std::map<GraphKey, Recorded> graphs_;
@@ -199,23 +220,24 @@ Decoder& decoder_for(State& state, const Model& model, int64_t rows, int64_t cap
   return *state.decoder;
 }
 
-// Which row of the request sits in which slot.
-struct Live {
-  std::vector<int64_t> rows;
-  std::vector<std::vector<int32_t>> responses;
-};
-
 // Takes over `tokens` draws of every live row and drops the rows that have ended.
-void take(Live& live, Decoder& decoder, int64_t tokens, const PackedBatch& prompts, const GenerateOptions& options, bool last) {
-  const at::Tensor drawn = decoder.read_history(tokens);
+void take(LiveRows& live, Decoder& decoder, int64_t tokens, const PackedBatch& prompts, const GenerateOptions& options,
+          bool last) {
+  const History drawn = decoder.read_history(tokens, options.record);
   std::vector<bool> ended(live.rows.size(), false);
   for (int64_t token = 0; token < tokens; ++token) {
-    const at::Tensor ids = drawn.select(0, token);
+    const at::Tensor ids = drawn.ids.select(0, token);
     for (size_t slot = 0; slot < live.rows.size(); ++slot) {
       if (ended[slot]) continue;  // what it computed since is of no use
       kernels::check_sampled(ids.narrow(0, static_cast<int64_t>(slot), 1));
       const int64_t id = ids.const_data_ptr<int64_t>()[slot];
-      live.responses[static_cast<size_t>(live.rows[slot])].push_back(static_cast<int32_t>(id));
+      Response& response = live.response(slot);
+      response.ids.push_back(static_cast<int32_t>(id));
+      if (options.record) {
+        const int64_t place = token * drawn.ids.size(1) + static_cast<int64_t>(slot);
+        response.logprobs.push_back(drawn.logprobs.const_data_ptr<float>()[place]);
+        response.values.push_back(drawn.values.const_data_ptr<float>()[place]);
+      }
       ended[slot] = is_end(options, id);
     }
   }
@@ -228,7 +250,8 @@ void take(Live& live, Decoder& decoder, int64_t tokens, const PackedBatch& promp
     const size_t from = live.rows.size() - 1;
     const auto row = static_cast<size_t>(live.rows[from]);
     if (from != slot) {
-      const auto held = prompts.lengths[row] + static_cast<int64_t>(live.responses[row].size()) - 1;  // the last is not fed yet
+      const auto held =
+          prompts.lengths[row] + static_cast<int64_t>(live.responses[row].ids.size()) - 1;  // the last is not fed yet
       decoder.move_row(static_cast<int64_t>(from), static_cast<int64_t>(slot), held);
     }
     live.rows[slot] = live.rows[from];
@@ -282,9 +305,7 @@ std::optional<Generated> generate_with_graphs(const Model& model, const PackedBa
   const int64_t rows = prompts.rows();
   const int64_t longest = *std::max_element(prompts.lengths.begin(), prompts.lengths.end());
   Decoder& decoder = decoder_for(state, model, rows, longest + options.max_new_tokens);
-  Live live;
-  live.responses.resize(static_cast<size_t>(rows));
-  for (int64_t row = 0; row < rows; ++row) live.rows.push_back(row);
+  LiveRows live(rows);
   const bool masks = options.min_new_tokens > 0 && !options.eos_token_ids.empty();
   try {
     decoder.use_mask(masks);
@@ -309,7 +330,7 @@ std::optional<Generated> generate_with_graphs(const Model& model, const PackedBa
     throw;
   }
   if (decoder.bytes() > kKeptBytes) state.decoder.reset();
-  return join_responses(live.responses);
+  return collect(live.responses);
 }
 
 }  // namespace prudent::models

@@ -1,13 +1,11 @@
 #include "models/gpt2.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/silu.h>
 
 #include <cmath>
 
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/linear/linear.h"
 #include "models/attention.h"
 #include "models/parameter_source.h"
 
@@ -46,33 +44,72 @@ Gpt2::Affine Gpt2::take_conv(ParameterSource& source, const std::string& name, i
   return affine;
 }
 
+// x weight + bias
+at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) {
+  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias});
+}
+
+// residual + x weight + bias
+at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine) {
+  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .residual = residual});
+}
+
+// Outputs first .. first + count - 1 of a projection.
+Gpt2::Affine Gpt2::columns(const Affine& affine, int64_t first, int64_t count) {
+  return {affine.weight.narrow(1, first, count), affine.bias.narrow(0, first, count)};
+}
+
 at::Tensor Gpt2::norm(const at::Tensor& x, const Affine& affine) const {
-  return at::layer_norm(x, {config_.hidden_size}, affine.weight, affine.bias, config_.norm_eps);
+  return kernels::layer_norm(x, affine.weight, affine.bias, config_.norm_eps);
 }
 
-at::Tensor Gpt2::activate(const at::Tensor& x) const {
-  if (config_.activation == kernels::Activation::Silu) return at::silu(x);
-  return at::gelu(x, config_.activation == kernels::Activation::GeluTanh ? "tanh" : "none");
+std::vector<at::Tensor> Gpt2::parameters_of(const Layer& layer) {
+  std::vector<at::Tensor> parameters;
+  for (const Affine* affine :
+       {&layer.attention_norm, &layer.qkv, &layer.attention_out, &layer.feed_forward_norm, &layer.up, &layer.down}) {
+    parameters.push_back(affine->weight);
+    parameters.push_back(affine->bias);
+  }
+  return parameters;
 }
 
-at::Tensor Gpt2::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                           KvCache* cache) const {
-  const at::Tensor qkv = at::addmm(layer.qkv.bias, norm(x, layer.attention_norm), layer.qkv.weight);
-  const at::Tensor parts = qkv.view({x.size(0), 3, config_.heads, config_.head_dim});
+at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const bool last = index + 1 == config_.layers;
+  const int64_t width = config_.hidden_size;
   double scale = config_.scale_attention ? 1.0 / std::sqrt(static_cast<double>(config_.head_dim)) : 1.0;
   if (config_.scale_attention_by_layer) scale /= static_cast<double>(index + 1);
-  const at::Tensor mixed = attend(parts.select(1, 0), parts.select(1, 1), parts.select(1, 2), batch, cache, index, scale);
-  return x.add(at::addmm(layer.attention_out.bias, mixed, layer.attention_out.weight));
+  const at::Tensor normed = norm(x, layer.attention_norm), asking = pass.read(normed, last);
+  at::Tensor q, kv;  // [read, hidden], [tokens, 2 * hidden]
+  if (asking.is_same(normed)) {
+    const at::Tensor qkv = project(normed, layer.qkv);
+    q = qkv.narrow(1, 0, width);
+    kv = qkv.narrow(1, width, 2 * width);
+  } else {
+    q = project(asking, columns(layer.qkv, 0, width));
+    kv = project(normed, columns(layer.qkv, width, 2 * width));
+  }
+  const auto split = [&](const at::Tensor& from) { return from.unflatten(1, {config_.heads, config_.head_dim}); };
+  const at::Tensor mixed = attend(split(q), split(kv.narrow(1, 0, width)), split(kv.narrow(1, width, width)), pass.layout(last),
+                                  pass.cache(), index, scale);
+  return project_onto(pass.read(x, last), mixed, layer.attention_out);
 }
 
-at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache) const {
-  if (cache != nullptr) cache->begin(batch);
+at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const at::Tensor mixed = attention(index, x, pass);
+  const at::Tensor wide =
+      kernels::linear(norm(mixed, layer.feed_forward_norm), layer.up.weight,
+                      {.layout = kernels::WeightLayout::InOut, .bias = layer.up.bias, .activation = config_.activation});
+  return project_onto(mixed, wide, layer.down);
+}
+
+at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
+  const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = at::embedding(token_embedding_, batch.ids).add(at::embedding(position_embedding_, batch.positions));
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Layer& layer = layers_[i];
-    x = attention(layer, static_cast<int64_t>(i), x, batch, cache);
-    const at::Tensor wide = activate(at::addmm(layer.up.bias, norm(x, layer.feed_forward_norm), layer.up.weight));
-    x = x.add(at::addmm(layer.down.bias, wide, layer.down.weight));
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
+                  [this, i, pass](const at::Tensor& input) { return block(i, input, *pass); });
   }
   return norm(x, final_norm_);
 }

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "models/forward_pass.h"
 #include "models/model.h"
 
 namespace prudent::models {
@@ -12,7 +13,7 @@ namespace prudent::models {
 class Gpt2 final : public Model {
  public:
   Gpt2(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
-  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache) const override;
+  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const override;
 
  private:
   struct Affine {
@@ -24,9 +25,13 @@ class Gpt2 final : public Model {
   };
   Affine take_norm(ParameterSource& source, const std::string& name);
   Affine take_conv(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init);
-  at::Tensor norm(const at::Tensor& x, const Affine& affine) const;
-  at::Tensor activate(const at::Tensor& x) const;
-  at::Tensor attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache) const;
+  [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
+  [[nodiscard]] static at::Tensor project(const at::Tensor& x, const Affine& affine);
+  [[nodiscard]] static at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine);
+  [[nodiscard]] static Affine columns(const Affine& affine, int64_t first, int64_t count);
+  [[nodiscard]] at::Tensor norm(const at::Tensor& x, const Affine& affine) const;
+  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
+  [[nodiscard]] at::Tensor attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
 
   at::Tensor token_embedding_;     // [vocab, hidden]
   at::Tensor position_embedding_;  // [positions, hidden]

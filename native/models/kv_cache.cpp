@@ -24,6 +24,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t rows, int64_t capacity, at::
 void KvCache::begin(const PackedBatch& batch) {
   PRUDENT_CHECK(batch.rows() == rows_, "E_SHAPE", "batch", std::to_string(rows_) + " rows as in the cache",
                 std::to_string(batch.rows()));
+  PRUDENT_CHECK(!batch.parents.defined(), "E_SHAPE", "batch", "rows that share nothing", "shared prefixes");
   prefilling_ = !follows_positions_ && lengths_.empty();
   if (follows_positions_) {
     slots_ = row_starts_.narrow(0, 0, rows_) + batch.positions;
@@ -102,9 +103,12 @@ void KvCache::follow_positions(int64_t rows) {
   follows_positions_ = true;
 }
 
-void KvCache::hold(const at::Tensor& tensor) {
-  const bool known = std::any_of(held_.begin(), held_.end(), [&](const at::Tensor& held) { return held.is_same(tensor); });
-  if (!known) held_.push_back(tensor);
+void KvCache::hold(const at::Tensor& one, const at::Tensor& other) {
+  if (!follows_positions_) return;
+  for (const at::Tensor& tensor : {one, other}) {
+    const bool known = std::any_of(held_.begin(), held_.end(), [&](const at::Tensor& held) { return held.is_same(tensor); });
+    if (!known) held_.push_back(tensor);
+  }
 }
 
 }  // namespace prudent::models

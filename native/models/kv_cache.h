@@ -46,7 +46,7 @@ class KvCache {
   [[nodiscard]] int64_t capacity() const { return capacity_; }
   [[nodiscard]] int64_t bytes() const;
   // Tensors that a recorded forward reads and that nobody else may keep.
-  void hold(const at::Tensor& tensor);
+  void hold(const at::Tensor& one, const at::Tensor& other);
 
  private:
   int64_t rows_;

@@ -1,6 +1,7 @@
 #include "models/model.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>
 
@@ -8,6 +9,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "kernels/linear/linear.h"
 #include "kernels/multi_head/multi_head.h"
 #include "models/gpt2.h"
 #include "models/parameter_source.h"
@@ -116,11 +118,16 @@ int64_t Model::parameter_bytes() const {
   return bytes;
 }
 
-at::Tensor Model::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_weight()); }
+at::Tensor Model::logits(const at::Tensor& hidden) const { return kernels::linear(hidden, lm_weight()); }
 
-at::Tensor Model::scores(const PackedBatch& batch) const {
+at::Tensor Model::last_hidden(const PackedBatch& batch, bool checkpoint) const {
+  return hidden(batch, nullptr, {.rows = batch.last_index(), .checkpoint = checkpoint});
+}
+
+at::Tensor Model::scores(const PackedBatch& batch, bool checkpoint) const {
   (void)score_weight();  // fail before the forward
-  return kernels::multi_head(hidden(batch), batch.last_index(), score_weight_);
+  const at::Tensor last = last_hidden(batch, checkpoint);
+  return kernels::multi_head(last, at::arange(last.size(0), last.options().dtype(at::kLong)), score_weight_);
 }
 
 at::Tensor Model::values(const at::Tensor& hidden) const {

@@ -36,6 +36,14 @@ struct LoadOptions {
   uint64_t seed = 0;
 };
 
+struct HiddenOptions {
+  // [read] int64 on the CPU, ascending: the tokens whose hidden states are wanted; undefined: all. The last block computes the
+  // rest of its keys and values only.
+  at::Tensor rows;
+  // Activation checkpointing: a backward keeps the input of each block alone and runs the block again.
+  bool checkpoint = false;
+};
+
 class KvCache;
 class ParameterSource;
 
@@ -57,13 +65,16 @@ class Model {
   [[nodiscard]] at::ScalarType dtype() const;
   [[nodiscard]] int64_t parameter_bytes() const;
 
-  // Hidden states after the final norm, [tokens, hidden]. Part of the autograd graph when grad mode is on and parameters
+  // Hidden states after the final norm, [tokens or read, hidden]. Part of the autograd graph when grad mode is on and parameters
   // require gradients. `cache`, when given, is filled (prefill: an empty cache) or extended (one token a row); no gradient then.
-  [[nodiscard]] virtual at::Tensor hidden(const PackedBatch& batch, KvCache* cache = nullptr) const = 0;
+  [[nodiscard]] virtual at::Tensor hidden(const PackedBatch& batch, KvCache* cache = nullptr,
+                                          const HiddenOptions& options = {}) const = 0;
   // [tokens, vocab] for chosen rows of `hidden`; small uses only (generation), training goes through token_logprob.
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
+  // [rows, hidden]: each row's last token.
+  [[nodiscard]] at::Tensor last_hidden(const PackedBatch& batch, bool checkpoint = false) const;
   // [rows, num_labels] fp32: score head at each row's last token.
-  [[nodiscard]] at::Tensor scores(const PackedBatch& batch) const;
+  [[nodiscard]] at::Tensor scores(const PackedBatch& batch, bool checkpoint = false) const;
   // [tokens] fp32 from the value head.
   [[nodiscard]] at::Tensor values(const at::Tensor& hidden) const;
 

@@ -2,31 +2,95 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.h"
 #include "core/transfer.h"
 
 namespace prudent::models {
+namespace {
+
+// A row, or what several rows share, or what a row has after what it shares.
+struct Segment {
+  const int32_t* ids;
+  int32_t length;
+  int32_t parent;  // -1: none
+  bool ends_row;
+};
+
+PackedBatch lay_out(const std::vector<Segment>& segments, const at::Device& device) {
+  const auto count = static_cast<int64_t>(segments.size());
+  PackedBatch batch;
+  batch.cu_seqlens = at::empty({count + 1}, at::kInt);
+  auto* starts = batch.cu_seqlens.mutable_data_ptr<int32_t>();
+  starts[0] = 0;
+  bool shares = false;
+  int64_t total = 0;
+  for (int64_t s = 0; s < count; ++s) {
+    const Segment& segment = segments[static_cast<size_t>(s)];
+    total += segment.length;
+    PRUDENT_CHECK(total <= INT32_MAX, "E_RANGE", "lengths", "fewer than 2^31 tokens in a batch", std::to_string(total));
+    starts[s + 1] = static_cast<int32_t>(total);
+    batch.lengths.push_back(segment.length);
+    if (segment.ends_row) batch.ends.push_back(total - 1);
+    shares = shares || segment.parent >= 0;
+  }
+  batch.ids = at::empty({total}, at::kLong);
+  batch.positions = at::empty({total}, at::kLong);
+  auto* id_out = batch.ids.mutable_data_ptr<int64_t>();
+  auto* position_out = batch.positions.mutable_data_ptr<int64_t>();
+  if (shares) batch.parents = at::empty({count}, at::kInt);
+  for (int64_t s = 0; s < count; ++s) {
+    const Segment& segment = segments[static_cast<size_t>(s)];
+    const int64_t first = segment.parent < 0 ? 0 : position_out[starts[segment.parent + 1] - 1] + 1;
+    for (int64_t t = 0; t < segment.length; ++t) {
+      id_out[starts[s] + t] = segment.ids[t];
+      position_out[starts[s] + t] = first + t;
+    }
+    if (shares) batch.parents.mutable_data_ptr<int32_t>()[s] = segment.parent;
+  }
+  batch.ids = to_device(batch.ids, device);
+  batch.positions = to_device(batch.positions, device);
+  return batch;
+}
+
+// Rows first .. last - 1 all begin with the same `depth` tokens, which the chain up to `parent` holds. Segments come out in the
+// order in which attention wants them: a tree in one stretch, its root first.
+void add_tree(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, size_t first, size_t last, int32_t depth,
+              int32_t parent, std::vector<Segment>& segments) {
+  if (last - first == 1) {
+    segments.push_back({rows[first].ids + depth, rows[first].length - depth, parent, true});
+    return;
+  }
+  const auto begin = shared.begin();
+  const int32_t common = *std::min_element(begin + static_cast<int64_t>(first) + 1, begin + static_cast<int64_t>(last));
+  if (common > depth) {
+    segments.push_back({rows[first].ids + depth, common - depth, parent, false});
+    parent = static_cast<int32_t>(segments.size()) - 1;
+    depth = common;
+  }
+  size_t start = first;
+  for (size_t next = first + 1; next <= last; ++next) {
+    if (next < last && shared[next] != common) continue;
+    add_tree(rows, shared, start, next, depth, parent, segments);
+    start = next;
+  }
+}
+
+}  // namespace
 
 int64_t PackedBatch::tokens() const { return ids.size(0); }
 
 at::Tensor PackedBatch::last_index() const {
   at::Tensor index = at::empty({rows()}, at::kLong);
-  auto* out = index.mutable_data_ptr<int64_t>();
-  const auto* starts = cu_seqlens.const_data_ptr<int32_t>();
-  for (int64_t row = 0; row < rows(); ++row) out[row] = starts[row + 1] - 1;
-  return to_device(index, ids.device());
+  std::copy(ends.begin(), ends.end(), index.mutable_data_ptr<int64_t>());
+  return index;
 }
 
 PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size,
                  int64_t max_positions, const at::Device& device) {
   PRUDENT_CHECK(rows >= 1, "E_SHAPE", "lengths", "at least one row", "none");
-  PackedBatch batch;
-  batch.lengths.assign(lengths, lengths + rows);
-  batch.cu_seqlens = at::empty({rows + 1}, at::kInt);
-  auto* starts = batch.cu_seqlens.mutable_data_ptr<int32_t>();
-  starts[0] = 0;
   int64_t total = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t length = lengths[row];
@@ -34,28 +98,31 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
     PRUDENT_CHECK(length <= max_positions, "E_TOO_LONG", "lengths[" + std::to_string(row) + "]",
                   "at most " + std::to_string(max_positions) + " tokens", std::to_string(length));
     total += length;
-    PRUDENT_CHECK(total <= INT32_MAX, "E_RANGE", "lengths", "fewer than 2^31 tokens in a batch", std::to_string(total));
-    starts[row + 1] = static_cast<int32_t>(total);
   }
   PRUDENT_CHECK(total == id_count, "E_SHAPE", "ids", "sum(lengths) = " + std::to_string(total) + " token ids",
                 std::to_string(id_count));
-  batch.ids = at::empty({total}, at::kLong);
-  batch.positions = at::empty({total}, at::kLong);
-  auto* id_out = batch.ids.mutable_data_ptr<int64_t>();
-  auto* position_out = batch.positions.mutable_data_ptr<int64_t>();
-  int64_t at = 0;
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t position = 0; position < lengths[row]; ++position, ++at) {
-      PRUDENT_CHECK(ids[at] >= 0 && ids[at] < vocab_size, "E_RANGE", "ids[" + std::to_string(at) + "]",
+  std::vector<Segment> segments;
+  for (int64_t row = 0, at = 0; row < rows; at += lengths[row], ++row) {
+    for (int64_t i = at; i < at + lengths[row]; ++i) {
+      PRUDENT_CHECK(ids[i] >= 0 && ids[i] < vocab_size, "E_RANGE", "ids[" + std::to_string(i) + "]",
                     "a token id in [0, " + std::to_string(vocab_size) + "), in row " + std::to_string(row),
-                    std::to_string(ids[at]));
-      id_out[at] = ids[at];
-      position_out[at] = position;
+                    std::to_string(ids[i]));
     }
+    segments.push_back({ids + at, lengths[row], -1, true});
   }
-  batch.ids = to_device(batch.ids, device);
-  batch.positions = to_device(batch.positions, device);
-  return batch;
+  return lay_out(segments, device);
+}
+
+PackedBatch pack_shared(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, const at::Device& device) {
+  PRUDENT_CHECK(!rows.empty() && shared.size() == rows.size(), "E_SHAPE", "shared", std::to_string(rows.size()) + " counts",
+                std::to_string(shared.size()));
+  for (size_t row = 1; row < rows.size(); ++row) {
+    PRUDENT_CHECK(shared[row] >= 0 && shared[row] < std::min(rows[row - 1].length, rows[row].length), "E_RANGE",
+                  "shared[" + std::to_string(row) + "]", "a count below the length of both rows", std::to_string(shared[row]));
+  }
+  std::vector<Segment> segments;
+  add_tree(rows, shared, 0, rows.size(), 0, -1, segments);
+  return lay_out(segments, device);
 }
 
 }  // namespace prudent::models

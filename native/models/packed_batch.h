@@ -1,4 +1,5 @@
-// Token sequences of different lengths laid end to end: what every forward takes. No padding exists past this point.
+// Token sequences of different lengths laid end to end: what every forward takes. No padding exists past this point, and a
+// prefix that several rows share stands there once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,14 +10,16 @@
 namespace prudent::models {
 
 struct PackedBatch {
-  at::Tensor ids;                // [tokens] int64, on the model's device
-  at::Tensor positions;          // [tokens] int64, from 0 in each row
-  at::Tensor cu_seqlens;         // [rows + 1] int32, on the CPU
-  std::vector<int32_t> lengths;  // [rows]
+  at::Tensor ids;         // [tokens] int64, on the model's device
+  at::Tensor positions;   // [tokens] int64, from 0 in each row
+  at::Tensor cu_seqlens;  // [segments + 1] int32, on the CPU
+  at::Tensor parents;     // [segments] int32, on the CPU: the segment that each continues, or -1; undefined: nothing is shared
+  std::vector<int32_t> lengths;  // [segments]; where nothing is shared a segment is a row
+  std::vector<int64_t> ends;     // [rows] each row's last token, ascending
 
-  [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
+  [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(ends.size()); }
   [[nodiscard]] int64_t tokens() const;
-  // [rows] int64: index of each row's last token.
+  // [rows] int64 on the CPU: index of each row's last token.
   [[nodiscard]] at::Tensor last_index() const;
 };
 
@@ -24,5 +27,16 @@ struct PackedBatch {
 // naming the row).
 PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size,
                  int64_t max_positions, const at::Device& device);
+
+// Tokens of one row.
+struct RowView {
+  const int32_t* ids;
+  int32_t length;
+};
+
+// Rows whose ids and lengths have been checked, in the given order. shared[r]: how many first tokens row r has in common with row
+// r - 1, less than the length of either (a row keeps a token of its own to be read at); shared[0] = 0. What neighbours share is
+// computed once, by however many of them: a tree of prefixes.
+PackedBatch pack_shared(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, const at::Device& device);
 
 }  // namespace prudent::models

@@ -1,13 +1,12 @@
 #include "models/rotary_decoder.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/geglu/geglu.h"
+#include "kernels/gated_linear/gated_linear.h"
+#include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
 #include "models/attention.h"
@@ -20,25 +19,6 @@ double embedding_scale(const ModelConfig& config, at::ScalarType dtype) {
   if (config.architecture != Architecture::Gemma) return 1.0;
   const auto scale = static_cast<float>(std::sqrt(static_cast<double>(config.hidden_size)));
   return dtype == at::kBFloat16 ? static_cast<double>(static_cast<float>(c10::BFloat16(scale))) : static_cast<double>(scale);
-}
-
-at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
-// residual + x weight^T (+ bias), without a separate pass for the sum.
-at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return bias.defined() ? residual.add(at::linear(x, weight, bias)) : at::addmm(residual, x, weight.t());
-}
-
-int64_t positions_needed(const PackedBatch& batch, const KvCache* cache) {
-  if (cache != nullptr && cache->follows_positions()) return cache->capacity();
-  int64_t most = 0;
-  for (int64_t row = 0; row < batch.rows(); ++row) {
-    const bool decoding = cache != nullptr && !cache->prefilling();
-    most = std::max<int64_t>(most, decoding ? cache->length(row) : batch.lengths[static_cast<size_t>(row)]);
-  }
-  return most;
 }
 
 }  // namespace
@@ -83,40 +63,51 @@ at::Tensor RotaryDecoder::norm(const at::Tensor& x, const at::Tensor& weight) co
   return kernels::rms_norm(x, weight, config_.norm_eps, unit_offset_);
 }
 
-at::Tensor RotaryDecoder::attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch,
-                                    KvCache* cache, const std::pair<at::Tensor, at::Tensor>& rope) const {
-  const int64_t tokens = x.size(0);
-  const auto& [cos, sin] = rope;
-  const at::Tensor normed = norm(x, layer.attention_norm);
-  const auto split = [&](const Projection& projection, int64_t heads) {
-    return project(normed, projection.weight, projection.bias).view({tokens, heads, config_.head_dim});
+std::vector<at::Tensor> RotaryDecoder::parameters_of(const Layer& layer) {
+  std::vector<at::Tensor> parameters{layer.attention_norm, layer.feed_forward_norm};
+  for (const Projection* projection : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+    parameters.push_back(projection->weight);
+    if (projection->bias.defined()) parameters.push_back(projection->bias);
+  }
+  return parameters;
+}
+
+at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  const bool last = index + 1 == config_.layers;
+  const auto [cos, sin] = rope_.tables(pass.longest_row());
+  if (pass.cache() != nullptr) pass.cache()->hold(cos, sin);
+  const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
+    return kernels::linear(from, projection.weight, {.bias = projection.bias}).view({from.size(0), heads, config_.head_dim});
   };
-  const at::Tensor q = kernels::rotary(split(layer.q, config_.heads), batch.positions, cos, sin);
-  const at::Tensor k = kernels::rotary(split(layer.k, config_.kv_heads), batch.positions, cos, sin);
-  const at::Tensor v = split(layer.v, config_.kv_heads);
-  const at::Tensor mixed = attend(q, k, v, batch, cache, index, 1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
-  return project_onto(x, mixed, layer.o.weight, layer.o.bias);
+  const at::Tensor normed = norm(x, layer.attention_norm);
+  const at::Tensor k = kernels::rotary(split(layer.k, normed, config_.kv_heads), pass.positions(false), cos, sin);
+  const at::Tensor v = split(layer.v, normed, config_.kv_heads);
+  const at::Tensor q = kernels::rotary(split(layer.q, pass.read(normed, last), config_.heads), pass.positions(last), cos, sin);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  const at::Tensor mixed = attend(q, k, v, pass.layout(last), pass.cache(), index, scale);
+  return kernels::linear(mixed, layer.o.weight, {.bias = layer.o.bias, .residual = pass.read(x, last)});
 }
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) const {
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
-  const at::Tensor gated = kernels::geglu(project(normed, layer.gate.weight, layer.gate.bias),
-                                          project(normed, layer.up.weight, layer.up.bias), config_.activation);
-  return project_onto(x, gated, layer.down.weight, layer.down.bias);
+  const kernels::GatedWeights weights{
+      .gate = layer.gate.weight, .up = layer.up.weight, .gate_bias = layer.gate.bias, .up_bias = layer.up.bias};
+  const at::Tensor gated = kernels::gated_linear(normed, weights, config_.activation);
+  return kernels::linear(gated, layer.down.weight, {.bias = layer.down.bias, .residual = x});
 }
 
-at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache) const {
-  if (cache != nullptr) cache->begin(batch);
-  const auto rope = rope_.tables(positions_needed(batch, cache));
-  if (cache != nullptr && cache->follows_positions()) {
-    cache->hold(rope.first);
-    cache->hold(rope.second);
-  }
+at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+  return feed_forward(layers_[static_cast<size_t>(index)], attention(index, x, pass));
+}
+
+at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
+  const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = at::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    x = attention(layers_[i], static_cast<int64_t>(i), x, batch, cache, rope);
-    x = feed_forward(layers_[i], x);
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
+                  [this, i, pass](const at::Tensor& input) { return block(i, input, *pass); });
   }
   return norm(x, final_norm_);
 }

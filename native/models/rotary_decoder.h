@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "models/forward_pass.h"
 #include "models/model.h"
 #include "models/rope.h"
 
@@ -14,7 +15,7 @@ namespace prudent::models {
 class RotaryDecoder final : public Model {
  public:
   RotaryDecoder(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
-  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache) const override;
+  [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const override;
 
  private:
   struct Projection {
@@ -26,10 +27,11 @@ class RotaryDecoder final : public Model {
     Projection q, k, v, o, gate, up, down;
   };
   Projection take_projection(ParameterSource& source, const std::string& name, int64_t out, int64_t in, bool bias);
-  at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
-  at::Tensor attention(const Layer& layer, int64_t index, const at::Tensor& x, const PackedBatch& batch, KvCache* cache,
-                       const std::pair<at::Tensor, at::Tensor>& rope) const;
-  at::Tensor feed_forward(const Layer& layer, const at::Tensor& x) const;
+  [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
+  [[nodiscard]] at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
+  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
+  [[nodiscard]] at::Tensor attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
+  [[nodiscard]] at::Tensor feed_forward(const Layer& layer, const at::Tensor& x) const;
 
   bool unit_offset_;
   double embedding_scale_;  // as the weights' dtype rounds it

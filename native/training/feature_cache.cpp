@@ -1,27 +1,17 @@
 #include "training/feature_cache.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/mm.h>
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "training/inference.h"
 
 namespace prudent::training {
 
 std::shared_ptr<FeatureCache> FeatureCache::compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
-                                                    const Job& job) {
-  const c10::NoGradGuard no_grad;
-  check_rows(rows, model.config(), "rows");
-  std::vector<at::Tensor> parts;
-  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
-    job.poll();
-    const models::PackedBatch batch = pack_rows(model, rows, first, last);
-    parts.push_back(at::index_select(model.hidden(batch), 0, batch.last_index().to(model.device())).to(at::kCPU, at::kFloat));
-    job.report(last, rows.rows());
-  }
-  return std::make_shared<FeatureCache>(at::cat(parts));
+                                                    const Job& job, bool share_prefixes) {
+  return std::make_shared<FeatureCache>(feature_rows(model, rows, batch_tokens, job, share_prefixes));
 }
 
 FeatureCache::FeatureCache(at::Tensor features) : features_(std::move(features)) {

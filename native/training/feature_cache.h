@@ -15,9 +15,10 @@ namespace prudent::training {
 
 class FeatureCache {
  public:
-  // Final hidden state at the last token of every row, in micro-batches of at most batch_tokens tokens.
+  // Final hidden state at the last token of every row, in micro-batches of at most batch_tokens tokens; share_prefixes as in
+  // inference.h.
   static std::shared_ptr<FeatureCache> compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
-                                               const Job& job);
+                                               const Job& job, bool share_prefixes = true);
   // features [rows, hidden] fp32 on the CPU.
   explicit FeatureCache(at::Tensor features);
   // A safetensors file with one tensor, `features` [rows, hidden] F32.

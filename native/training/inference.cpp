@@ -5,10 +5,12 @@
 #include <ATen/ops/empty.h>
 
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
 #include "training/prediction_batch.h"
+#include "training/row_plan.h"
 
 namespace prudent::training {
 namespace {
@@ -28,6 +30,22 @@ at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t ba
   return at::cat(parts).contiguous();
 }
 
+// The same where only last tokens are read: `forward` gives one result a row.
+template <typename Forward>
+at::Tensor collect_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes,
+                        const Job& job, const Forward& forward) {
+  const c10::NoGradGuard no_grad;
+  check_rows(rows, model.config(), "rows");
+  const RowPlan plan(rows, batch_tokens, share_prefixes);
+  std::vector<at::Tensor> parts;
+  for (const auto& batch : plan.batches()) {
+    job.poll();
+    parts.push_back(forward(plan.pack(batch, model.device())).to(at::kCPU, at::kFloat));
+    job.report(batch.second, rows.rows());
+  }
+  return plan.in_row_order(at::cat(parts));
+}
+
 void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& prompt_lengths) {
   PRUDENT_CHECK(prompt_lengths.size() == rows.lengths.size(), "E_SHAPE", "promptLengths", std::to_string(rows.rows()) + " values",
                 std::to_string(prompt_lengths.size()));
@@ -39,11 +57,29 @@ void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& pro
   }
 }
 
+template <typename T>
+void append(std::vector<T>& to, const std::vector<T>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
 }  // namespace
 
-at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                      bool share_prefixes) {
   static_cast<void>(model.score_weight());  // E_NO_HEAD before any work
-  return collect(model, rows, batch_tokens, job, [&](const models::PackedBatch& batch) { return model.scores(batch); });
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                      [&](const models::PackedBatch& batch) { return model.scores(batch); });
+}
+
+at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                        bool share_prefixes) {
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                      [&](const models::PackedBatch& batch) { return model.last_hidden(batch); });
+}
+
+int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {
+  check_rows(rows, model.config(), "rows");
+  return RowPlan(rows, batch_tokens, share_prefixes).computed_tokens();
 }
 
 at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
@@ -78,8 +114,8 @@ at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64
   return at::cat(parts).contiguous();
 }
 
-TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
-                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
+models::Generated generate_responses(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                                     const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
   const c10::NoGradGuard no_grad;
   check_rows(prompts, model.config(), "prompts");
   PRUDENT_CHECK(row_keys.empty() || row_keys.size() == prompts.lengths.size(), "E_SHAPE", "rowKeys",
@@ -93,7 +129,7 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
     PRUDENT_CHECK(costs[row] <= model.config().max_positions, "E_TOO_LONG", "prompts.lengths[" + std::to_string(row) + "]",
                   "prompt + new tokens <= " + std::to_string(model.config().max_positions), std::to_string(costs[row]));
   }
-  TokenRows result;
+  models::Generated result;
   for (const auto& [first, last] : micro_batches(costs, batch_tokens, "batchTokens")) {
     job.poll();
     const std::vector<int64_t> batch_keys(keys.begin() + first, keys.begin() + last);
@@ -103,10 +139,18 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
       job.report(start + done, total);
     });
     const models::Generated part = models::generate(model, pack_rows(model, prompts, first, last), batch_keys, options, part_job);
-    result.ids.insert(result.ids.end(), part.ids.begin(), part.ids.end());
-    result.lengths.insert(result.lengths.end(), part.lengths.begin(), part.lengths.end());
+    append(result.ids, part.ids);
+    append(result.lengths, part.lengths);
+    append(result.logprobs, part.logprobs);
+    append(result.values, part.values);
   }
   return result;
+}
+
+TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
+  models::Generated generated = generate_responses(model, prompts, row_keys, options, batch_tokens, job);
+  return {std::move(generated.ids), std::move(generated.lengths)};
 }
 
 std::vector<float> exact_kl(const models::Model& policy, const models::Model& reference, const TokenRows& rows,

@@ -1,14 +1,12 @@
 #include "training/optimizer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/global_norm/global_norm.h"
 
 namespace prudent::training {
 namespace {
@@ -90,14 +88,12 @@ at::Tensor Optimizer::gradient(const Slot& slot) const {
 double Optimizer::gradient_norm() const {
   const c10::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
+  gradients.reserve(slots_.size());
   for (const Slot& slot : slots_) {
-    const at::Tensor values = gradient(slot);
-    if (values.defined()) gradients.push_back(values);
+    at::Tensor values = gradient(slot);
+    if (values.defined()) gradients.push_back(std::move(values));
   }
-  if (gradients.empty()) return 0.0;
-  // On CUDA a few kernels for all parameters, on the CPU one for each.
-  const std::vector<at::Tensor> norms = at::_foreach_norm(gradients, 2, at::kFloat);
-  const double norm = at::linalg_vector_norm(at::stack(norms), 2).item<double>();
+  const double norm = kernels::global_norm(gradients);
   PRUDENT_CHECK(std::isfinite(norm), "E_NON_FINITE", "gradient", "a finite norm", std::to_string(norm));
   return norm;
 }

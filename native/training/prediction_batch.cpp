@@ -1,6 +1,5 @@
 #include "training/prediction_batch.h"
 
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 
 #include <numeric>
@@ -32,13 +31,12 @@ PredictionBatch pack_predictions(const models::Model& model, const TokenRows& ro
   batch.inputs = models::pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()),
                               model.config().vocab_size, model.config().max_positions, model.device());
   batch.targets = to_device(at::tensor(targets, at::kLong), model.device());
-  if (!all_predict) batch.predicting = to_device(at::tensor(predicting, at::kLong), model.device());
+  if (!all_predict) batch.predicting = at::tensor(predicting, at::kLong);
   return batch;
 }
 
-at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch) {
-  const at::Tensor hidden = model.hidden(batch.inputs);
-  return batch.predicting.defined() ? at::index_select(hidden, 0, batch.predicting) : hidden;
+at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch, bool checkpoint) {
+  return model.hidden(batch.inputs, nullptr, {.rows = batch.predicting, .checkpoint = checkpoint});
 }
 
 std::vector<float> row_sums(const at::Tensor& per_token, const std::vector<int32_t>& lengths) {

@@ -14,8 +14,9 @@ namespace prudent::training {
 
 struct PredictionBatch {
   models::PackedBatch inputs;  // rows without their last tokens
-  at::Tensor predicting;       // [predicted] int64: positions of `inputs` whose hidden state predicts; undefined: all of them
-  at::Tensor targets;          // [predicted] int64: the token that follows
+  at::Tensor
+      predicting;      // [predicted] int64 on the CPU: positions of `inputs` whose hidden state predicts; undefined: all of them
+  at::Tensor targets;  // [predicted] int64: the token that follows
   std::vector<int32_t> predicted_lengths;  // [rows] predicted tokens of each row
   [[nodiscard]] int64_t predicted() const { return targets.size(0); }
 };
@@ -24,8 +25,9 @@ struct PredictionBatch {
 PredictionBatch pack_predictions(const models::Model& model, const TokenRows& rows, const std::vector<int32_t>& prompt_lengths,
                                  const std::vector<int64_t>& index);
 
-// [predicted, hidden]: final hidden states at the predicting positions, in the autograd graph when grad mode is on.
-at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch);
+// [predicted, hidden]: final hidden states at the predicting positions, in the autograd graph when grad mode is on. checkpoint:
+// activation checkpointing.
+at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch, bool checkpoint = false);
 
 // Sums of consecutive stretches of per-token values [sum(lengths)] fp32, added up in double -> [rows].
 std::vector<float> row_sums(const at::Tensor& per_token, const std::vector<int32_t>& lengths);

@@ -2,28 +2,38 @@
 
 #include <ATen/ops/stack.h>
 
-#include <algorithm>
 #include <numeric>
 
 #include "kernels/bradley_terry/bradley_terry.h"
-#include "kernels/multi_head/multi_head.h"
+#include "training/row_plan.h"
 #include "training/step_scope.h"
 
 namespace prudent::training {
 namespace {
 
-// Pairs first .. last - 1: all chosen rows, then all rejected rows.
-TokenRows pair_rows(const TokenRows& chosen, const TokenRows& rejected, const std::vector<int64_t>& chosen_offsets,
-                    const std::vector<int64_t>& rejected_offsets, int64_t first, int64_t last) {
-  TokenRows rows;
-  const auto append = [&](const TokenRows& side, const std::vector<int64_t>& offsets) {
-    rows.ids.insert(rows.ids.end(), side.ids.begin() + offsets[first], side.ids.begin() + offsets[last]);
-    rows.lengths.insert(rows.lengths.end(), side.lengths.begin() + first, side.lengths.begin() + last);
-  };
-  append(chosen, chosen_offsets);
-  append(rejected, rejected_offsets);
-  return rows;
-}
+// Pairs as the forward takes them: chosen 0, rejected 0, chosen 1 …
+struct Pairs {
+  std::vector<models::RowView> rows;  // [2 * pairs]
+  std::vector<int32_t> shared;        // [2 * pairs] tokens in common with the row before; a chosen row's is 0
+  std::vector<int32_t> costs;         // [pairs] computed tokens
+
+  Pairs(const TokenRows& chosen, const TokenRows& rejected, bool share) {
+    const std::vector<int64_t> chosen_starts = chosen.offsets(), rejected_starts = rejected.offsets();
+    for (size_t pair = 0; pair < chosen.lengths.size(); ++pair) {
+      rows.push_back({chosen.ids.data() + chosen_starts[pair], chosen.lengths[pair]});
+      rows.push_back({rejected.ids.data() + rejected_starts[pair], rejected.lengths[pair]});
+      const int32_t common = share ? common_prefix(rows[2 * pair], rows[2 * pair + 1]) : 0;
+      shared.push_back(0);
+      shared.push_back(common);
+      costs.push_back(chosen.lengths[pair] + rejected.lengths[pair] - common);
+    }
+  }
+
+  [[nodiscard]] models::PackedBatch pack(int64_t first, int64_t last, const at::Device& device) const {
+    return models::pack_shared({rows.begin() + 2 * first, rows.begin() + 2 * last},
+                               {shared.begin() + 2 * first, shared.begin() + 2 * last}, device);
+  }
+};
 
 // Loss and accuracy per head of the whole step: means over pairs, weighted with each micro-batch's share of them.
 void add_statistics(RewardStep& step, const std::vector<at::Tensor>& parts, const std::vector<double>& shares) {
@@ -41,42 +51,39 @@ void add_statistics(RewardStep& step, const std::vector<at::Tensor>& parts, cons
 
 }  // namespace
 
-RewardTrainer::RewardTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options, int64_t batch_tokens)
-    : model_(std::move(model)), optimizer_(model_->parameters(), options), batch_tokens_(batch_tokens) {
+RewardTrainer::RewardTrainer(std::shared_ptr<models::Model> model, const RewardTrainerOptions& options)
+    : model_(std::move(model)), options_(options), optimizer_(model_->parameters(), options.optimizer) {
   static_cast<void>(model_->score_weight());  // E_NO_HEAD for a causal model
-  PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
+  PRUDENT_CHECK(options.batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(options.batch_tokens));
   model_->set_requires_grad(true);
 }
 
 RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejected, double lr, const Job& job) {
   check_rows(chosen, model_->config(), "chosen");
   check_rows(rejected, model_->config(), "rejected");
-  const int64_t pairs = chosen.rows();
-  PRUDENT_CHECK(rejected.rows() == pairs, "E_SHAPE", "rejected", std::to_string(pairs) + " rows, one for each chosen row",
-                std::to_string(rejected.rows()));
-  std::vector<int32_t> costs(pairs);
-  std::transform(chosen.lengths.begin(), chosen.lengths.end(), rejected.lengths.begin(), costs.begin(), std::plus<>());
+  PRUDENT_CHECK(rejected.rows() == chosen.rows(), "E_SHAPE", "rejected",
+                std::to_string(chosen.rows()) + " rows, one for each chosen row", std::to_string(rejected.rows()));
+  const Pairs pairs(chosen, rejected, options_.share_prefixes);
 
   const StepScope scope(optimizer_, *model_);
-  const std::vector<int64_t> chosen_offsets = chosen.offsets(), rejected_offsets = rejected.offsets();
-  const at::Tensor weight = model_->score_weight();
+  const int64_t heads = model_->score_weight().size(0);
   RewardStep result;
   result.tokens = chosen.tokens() + rejected.tokens();
-  result.loss_per_head.assign(weight.size(0), 0.0f);
-  result.accuracy_per_head.assign(weight.size(0), 0.0f);
-  const auto micro = micro_batches(costs, batch_tokens_, "batchTokens");
+  result.computed_tokens = std::accumulate(pairs.costs.begin(), pairs.costs.end(), int64_t{0});
+  result.loss_per_head.assign(heads, 0.0f);
+  result.accuracy_per_head.assign(heads, 0.0f);
+  const auto micro = micro_batches(pairs.costs, options_.batch_tokens, "batchTokens");
   std::vector<at::Tensor> parts;  // stay on the device until the last micro-batch
   std::vector<double> shares;
   for (size_t i = 0; i < micro.size(); ++i) {
     job.poll();
     const auto [first, last] = micro[i];
     const int64_t count = last - first;
-    const TokenRows rows = pair_rows(chosen, rejected, chosen_offsets, rejected_offsets, first, last);
-    const models::PackedBatch batch = pack_rows(*model_, rows, 0, rows.rows());
-    const at::Tensor scores = kernels::multi_head(model_->hidden(batch), batch.last_index().to(model_->device()), weight);
+    const models::PackedBatch batch = pairs.pack(first, last, model_->device());
+    const at::Tensor scores = model_->scores(batch, options_.activation_checkpointing).view({count, 2, heads});
     kernels::BradleyTerry statistics;
-    const at::Tensor loss = kernels::bradley_terry_loss(scores.narrow(0, 0, count), scores.narrow(0, count, count), &statistics);
-    const double share = static_cast<double>(count) / static_cast<double>(pairs);
+    const at::Tensor loss = kernels::bradley_terry_loss(scores.select(1, 0), scores.select(1, 1), &statistics);
+    const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());
     loss.mul(share).backward();
     if (micro.size() > 1) optimizer_.accumulate();
     parts.push_back(at::stack({statistics.loss_per_head, statistics.accuracy_per_head}));

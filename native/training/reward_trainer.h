@@ -21,12 +21,20 @@ struct RewardStep {
   std::vector<float> accuracy_per_head;  // [heads]
   double grad_norm = 0;                  // before clipping
   int64_t tokens = 0;                    // of both sides
+  int64_t computed_tokens = 0;           // of these, what the forwards compute: a pair's common prefix counts once
+};
+
+struct RewardTrainerOptions {
+  OptimizerOptions optimizer;
+  int64_t batch_tokens = 8192;  // computed tokens of one forward: gradients add up over them
+  bool share_prefixes = true;   // what the two sides of a pair have in common at their beginning is computed once
+  bool activation_checkpointing = false;
 };
 
 class RewardTrainer {
  public:
-  // E_NO_HEAD unless the model is a sequence classifier. batch_tokens: chosen + rejected tokens of one forward.
-  RewardTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options, int64_t batch_tokens);
+  // E_NO_HEAD unless the model is a sequence classifier.
+  RewardTrainer(std::shared_ptr<models::Model> model, const RewardTrainerOptions& options);
 
   // Row i of `chosen` is preferred to row i of `rejected`; E_SHAPE when their numbers differ.
   RewardStep step(const TokenRows& chosen, const TokenRows& rejected, double lr, const Job& job);
@@ -36,8 +44,8 @@ class RewardTrainer {
 
  private:
   std::shared_ptr<models::Model> model_;
+  RewardTrainerOptions options_;
   Optimizer optimizer_;
-  int64_t batch_tokens_;
 };
 
 }  // namespace prudent::training

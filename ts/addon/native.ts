@@ -70,6 +70,15 @@ export interface BatchOptions {
   batchTokens: number
 }
 
+/** Forwards of which only the last token of each row is read. */
+export interface LastTokenOptions extends BatchOptions {
+  /**
+   * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once; default true. Results
+   * agree within rounding.
+   */
+  sharePrefixes?: boolean
+}
+
 export interface GenerateOptions extends BatchOptions {
   maxNewTokens: number
   minNewTokens?: number
@@ -86,7 +95,9 @@ export interface GenerateOptions extends BatchOptions {
 export interface NativeModel {
   info(): ModelInfo
   /** [rows, numLabels], row-major. Sequence classifier only. */
-  score(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
+  score(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<Float32Array>
+  /** How many tokens `score` and `cacheFeatures` compute for these rows: fewer than there are where prefixes are shared. */
+  computedTokens(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<number>
   /** Log-probability of every token after the first of each row: sum(lengths) - rows values. Causal LM only. */
   logprobs(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   generate(prompts: TokenRows, options: GenerateOptions, call?: NativeCall): Promise<TokenRows>
@@ -95,7 +106,7 @@ export interface NativeModel {
   /** [sum(lengths), vocab]; for tests and probes on small models. */
   logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
-  cacheFeatures(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<NativeFeatureCache>
+  cacheFeatures(rows: TokenRows, options: LastTokenOptions, call?: NativeCall): Promise<NativeFeatureCache>
   /** score.weight [numLabels, hidden]. */
   scoreWeight(call?: NativeCall): Promise<Float32Array>
   /** n may differ from before. E_BUSY while a trainer of the weights is open. */
@@ -139,6 +150,12 @@ export interface NativeTrainer {
 export interface LanguageModelTrainerOptions extends AdamwOptions {
   /** Tokens in one micro-batch; gradients are accumulated over micro-batches. */
   batchTokens: number
+  /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory; default false. */
+  activationCheckpointing?: boolean
+}
+export interface RewardTrainerOptions extends LanguageModelTrainerOptions {
+  /** What both sides of a pair have in common at their beginning is computed once; default true. */
+  sharePrefixes?: boolean
 }
 export interface NativeLanguageModelTrainer extends NativeTrainer {
   /** One optimiser step on next-token cross-entropy over all given rows. loss is nats per predicted token. */
@@ -163,6 +180,8 @@ export interface NativeRewardTrainer extends NativeTrainer {
     accuracyPerHead: Float32Array
     gradNorm: number
     tokens: number
+    /** Of these, what the forwards computed: a pair's common prefix counts once. */
+    computedTokens: number
   }>
 }
 
@@ -208,8 +227,20 @@ export interface PpoTrainerOptions extends AdamwOptions {
   whitenAdvantages: boolean
   whitenRewards: boolean
   klEstimator: KlEstimator
+  /**
+   * Where old log-probs and values come from: a forward over the finished responses, as classic TRL does it, or the sampling itself,
+   * which saves that forward and agrees with it up to rounding (`ppo/policy/first_ratio_error`).
+   */
+  oldLogprobs: 'forward' | 'sampling'
+  /**
+   * A rollout that is one mini-batch and one micro-batch keeps its evaluation, graph included, for the first update of its step:
+   * one forward less a step, for the activations of that batch held between the two. The numbers are the same bit by bit.
+   */
+  shareForward: boolean
   earlyStopping: boolean
   targetKl: number
+  /** As of the other trainers; default false. */
+  activationCheckpointing?: boolean
 }
 export interface RolloutOptions extends GenerateOptions {}
 
@@ -324,7 +355,7 @@ export interface NativeAddon {
     model: NativeModel,
     options: LanguageModelTrainerOptions,
   ): Promise<NativeLanguageModelTrainer>
-  createRewardTrainer(model: NativeModel, options: LanguageModelTrainerOptions): Promise<NativeRewardTrainer>
+  createRewardTrainer(model: NativeModel, options: RewardTrainerOptions): Promise<NativeRewardTrainer>
   createHeadsTrainer(features: NativeFeatureCache, options: HeadsTrainerOptions): Promise<NativeHeadsTrainer>
   createPpoTrainer(policy: NativeModel, reference: NativeModel, options: PpoTrainerOptions): Promise<NativePpoTrainer>
   /** Exact KL(policy || reference) per row, summed over response tokens and the vocabulary. rows = prompt + response. */

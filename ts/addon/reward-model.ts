@@ -1,6 +1,7 @@
 import { argumentError } from '../errors.js'
 import { FeatureCache } from './feature-cache.js'
 import { type BatchedCallOptions, batchOf, loadNativeModel, Model, type ModelOptions } from './model.js'
+import type { LastTokenOptions } from './native.js'
 import { type TokenIds, toTokenRows } from './rows.js'
 
 /** Scores of one row. */
@@ -19,6 +20,14 @@ export interface RewardModelOptions extends ModelOptions {
   seed?: number
 }
 
+export interface ScoreCallOptions extends BatchedCallOptions {
+  /**
+   * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once (default true); results
+   * agree within rounding.
+   */
+  sharePrefixes?: boolean
+}
+
 /** A sequence classifier with one output a reward head, from a Hugging Face folder. */
 export class RewardModel extends Model {
   static async load(folder: string, options: RewardModelOptions = {}): Promise<RewardModel> {
@@ -35,19 +44,26 @@ export class RewardModel extends Model {
    * Scores rows of token ids as they are (no BOS is added), each at its last token.
    * @throws E_RANGE, E_SHAPE, E_TOO_LONG naming the row; E_DISPOSED, E_BUSY, E_CANCELLED
    */
-  async score(input: { ids: readonly TokenIds[] }, options?: BatchedCallOptions): Promise<RowScore[]> {
+  async score(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<RowScore[]> {
     const rows = toTokenRows(input.ids, 'ids')
     if (rows.lengths.length === 0) return []
-    const values = await this.call(options, (native, call) => native.score(rows, batchOf(options), call))
+    const values = await this.call(options, (native, call) => native.score(rows, lastTokenOf(options), call))
     const heads = values.length / rows.lengths.length
     return Array.from(rows.lengths, (_, row) => rowScore(values.subarray(row * heads, (row + 1) * heads)))
   }
 
+  /** How many tokens `score` and `features` compute for these rows: fewer than there are where prefixes are shared. */
+  async computedTokens(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<number> {
+    const rows = toTokenRows(input.ids, 'ids')
+    if (rows.lengths.length === 0) return 0
+    return this.call(options, (native, call) => native.computedTokens(rows, lastTokenOf(options), call))
+  }
+
   /** Last-token hidden states of every row, kept natively, to train and score heads on a frozen base. */
-  async features(input: { ids: readonly TokenIds[] }, options?: BatchedCallOptions): Promise<FeatureCache> {
+  async features(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<FeatureCache> {
     const rows = toTokenRows(input.ids, 'ids')
     return new FeatureCache(
-      await this.call(options, (native, call) => native.cacheFeatures(rows, batchOf(options), call)),
+      await this.call(options, (native, call) => native.cacheFeatures(rows, lastTokenOf(options), call)),
     )
   }
 
@@ -64,6 +80,10 @@ export class RewardModel extends Model {
   async clone(): Promise<RewardModel> {
     return new RewardModel(await this.call(undefined, (native) => native.clone()))
   }
+}
+
+function lastTokenOf(options: ScoreCallOptions | undefined): LastTokenOptions {
+  return { ...batchOf(options), sharePrefixes: options?.sharePrefixes ?? true }
 }
 
 /** Mean and standard deviation (ddof 1) over the heads of one row. */

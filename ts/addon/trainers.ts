@@ -23,6 +23,13 @@ export interface StepOptions extends CallOptions {
 /** AdamW; one micro-batch holds at most `batchTokens` tokens (default 8192), gradients add up over micro-batches. */
 export interface TrainerOptions extends AdamwOptions {
   batchTokens?: number
+  /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory (default false). */
+  activationCheckpointing?: boolean
+}
+
+export interface RewardTrainerOptions extends TrainerOptions {
+  /** What both sides of a pair have in common at their beginning is computed once (default true). */
+  sharePrefixes?: boolean
 }
 
 /**
@@ -62,7 +69,7 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
 
 /** Full fine-tune of a reward model on preference pairs (Bradley-Terry), in place. */
 export class RewardTrainer extends Trainer<NativeRewardTrainer> {
-  static async create(model: RewardModel, options: TrainerOptions = {}): Promise<RewardTrainer> {
+  static async create(model: RewardModel, options: RewardTrainerOptions = {}): Promise<RewardTrainer> {
     const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
     return new RewardTrainer(await callNative(undefined, () => loadAddon().createRewardTrainer(model.native, given)))
   }

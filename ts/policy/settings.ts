@@ -118,6 +118,12 @@ export const ppoSettings = z.strictObject({
   earlyStopping: z.boolean().default(false).describe('Skip the epochs left in a step when policykl > 1.5 * targetKl'),
   targetKl: z.number().positive().default(1),
   batchTokens: z.int().min(1).default(16384).describe('Tokens of one forward'),
+  activationCheckpointing: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
+    ),
   seed: seed.default(0),
 })
 export type PpoSettings = z.output<typeof ppoSettings>

@@ -27,7 +27,8 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const options = { ...adamwOptions(settings.optimiser), batchTokens: settings.batchTokens }
+  const { batchTokens, activationCheckpointing } = settings
+  const options = { ...adamwOptions(settings.optimiser), batchTokens, activationCheckpointing }
   const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
   let position = epochs.position
 

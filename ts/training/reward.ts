@@ -40,7 +40,8 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const options = { ...adamwOptions(settings.optimiser), batchTokens: settings.batchTokens }
+  const { batchTokens, activationCheckpointing } = settings
+  const options = { ...adamwOptions(settings.optimiser), batchTokens, activationCheckpointing }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position
 
@@ -60,6 +61,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
       'train/lr': lr,
       'train/epoch': batch.epoch,
       'train/tokens': result.tokens,
+      'train/computed_tokens': result.computedTokens,
     }
   }
 

@@ -16,6 +16,13 @@ const stepSettings = {
     .describe('Steps between evaluations on the held-out part; default: at the end only'),
 }
 
+const activationCheckpointing = z
+  .boolean()
+  .default(false)
+  .describe(
+    'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
+  )
+
 /** Training ends before its last step once the smoothed loss is low enough. */
 export const stopAt = z.strictObject({
   loss: z.number().positive().describe('Ends training when the smoothed training loss is at most this'),
@@ -29,11 +36,21 @@ export const stopAt = z.strictObject({
 export type StopAt = z.output<typeof stopAt>
 
 /** Next-token cross-entropy. */
-export const languageModelSettings = z.strictObject({ ...stepSettings, optimiser, stopAt: stopAt.optional() })
+export const languageModelSettings = z.strictObject({
+  ...stepSettings,
+  optimiser,
+  activationCheckpointing,
+  stopAt: stopAt.optional(),
+})
 export type LanguageModelSettings = z.output<typeof languageModelSettings>
 
 /** Full fine-tune by Bradley-Terry (paper, table 2). */
-export const rewardSettings = z.strictObject({ ...stepSettings, optimiser, stopAt: stopAt.optional() })
+export const rewardSettings = z.strictObject({
+  ...stepSettings,
+  optimiser,
+  activationCheckpointing,
+  stopAt: stopAt.optional(),
+})
 export type RewardSettings = z.output<typeof rewardSettings>
 
 /** Where the heads of an ensemble start. */

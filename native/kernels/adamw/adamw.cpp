@@ -90,6 +90,8 @@ void run(const std::vector<AdamwParameter>& parameters, const AdamwOptions& opti
                        .step_size = static_cast<float>(options.lr / (1.0 - std::pow(options.beta1, step))),
                        .root_correction = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, step)))};
   PRUDENT_RUN_KERNEL(adamw_run, args, parameters.front().parameter);
+  // As an ATen operation in place would: autograd and whoever else keeps something that was made of the old values can tell.
+  for (const AdamwParameter& entry : parameters) entry.parameter.unsafeGetTensorImpl()->bump_version();
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Which instruction set the CPU kernels run on: the best that this machine has, capped by PRUDENT_CPU_CAPABILITY
-// (baseline | avx2 | avx512). Chosen once per process.
+// (baseline | avx2 | avx512 | amx). Chosen once per process.
 #pragma once
 
 namespace prudent::kernels {
@@ -7,7 +7,10 @@ namespace prudent::kernels {
 enum class Isa { Baseline, Avx2, Avx512 };
 
 Isa isa();
-const char* isa_name();  // "baseline" | "avx2" | "avx512"
+const char* isa_name();  // "baseline" | "avx2" | "avx512" | "amx"
+// AVX-512 with its bf16 instructions, and AMX tiles that the operating system grants to this process. <op>_amx.cpp files are
+// for such machines alone; every kernel that has one also has a way without.
+bool has_amx();
 
 }  // namespace prudent::kernels
 

@@ -30,23 +30,28 @@ struct GegluNode : torch::autograd::Function<GegluNode> {
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &gate = saved[0], &up = saved[1];
-    const at::Tensor grad_y = grads[0].contiguous();
-    const at::Tensor grad_gate = at::empty_like(gate), grad_up = at::empty_like(up);
-    const GegluBackward args{.gate = gate.const_data_ptr(),
-                             .up = up.const_data_ptr(),
-                             .grad_y = grad_y.const_data_ptr(),
-                             .grad_gate = grad_gate.mutable_data_ptr(),
-                             .grad_up = grad_up.mutable_data_ptr(),
-                             .count = gate.numel(),
-                             .kind = static_cast<GegluKind>(context->saved_data["kind"].toInt()),
-                             .bf16 = gate.scalar_type() == at::kBFloat16};
-    if (args.count > 0) PRUDENT_RUN_KERNEL(geglu_backward, args, gate);
+    const auto activation = static_cast<Activation>(context->saved_data["kind"].toInt());
+    const auto [grad_gate, grad_up] = geglu_gradients(saved[0], saved[1], grads[0].contiguous(), activation);
     return {grad_gate, grad_up, at::Tensor()};
   }
 };
 
 }  // namespace
+
+std::pair<at::Tensor, at::Tensor> geglu_gradients(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& grad_y,
+                                                  Activation activation) {
+  const at::Tensor grad_gate = at::empty_like(gate), grad_up = at::empty_like(up);
+  const GegluBackward args{.gate = gate.const_data_ptr(),
+                           .up = up.const_data_ptr(),
+                           .grad_y = grad_y.const_data_ptr(),
+                           .grad_gate = grad_gate.mutable_data_ptr(),
+                           .grad_up = grad_up.mutable_data_ptr(),
+                           .count = gate.numel(),
+                           .kind = static_cast<GegluKind>(activation),
+                           .bf16 = gate.scalar_type() == at::kBFloat16};
+  if (args.count > 0) PRUDENT_RUN_KERNEL(geglu_backward, args, gate);
+  return {grad_gate, grad_up};
+}
 
 at::Tensor geglu(const at::Tensor& gate, const at::Tensor& up, Activation activation) {
   check_kernel_dtype(gate, "gate");

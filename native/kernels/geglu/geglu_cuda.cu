@@ -1,32 +1,8 @@
-#include "kernels/common/cuda_support.cuh"
-#include "kernels/geglu/geglu_kernel.h"
-#include "kernels/geglu/geglu_math.h"
+#include "kernels/geglu/geglu_cuda.cuh"
 
 namespace prudent::kernels {
 
 namespace {
-
-struct SigmoidOf {
-  __device__ float operator()(float x) const { return 1.0f / (1.0f + expf(-x)); }
-};
-struct ErfOf {
-  __device__ float operator()(float x, float) const { return erff(x); }
-};
-struct ExpOf {
-  __device__ float operator()(float x) const { return expf(x); }
-};
-
-__device__ __forceinline__ Activated<float> activate(float x, GegluKind kind) {
-  switch (kind) {
-    case GegluKind::GeluTanh:
-      return gelu_tanh<float>(x, SigmoidOf());
-    case GegluKind::GeluExact:
-      return gelu_exact<float>(x, ErfOf(), ExpOf());
-    case GegluKind::Silu:
-      break;
-  }
-  return silu<float>(x, SigmoidOf());
-}
 
 template <int kItems, typename T>
 __device__ __forceinline__ void forward_items(const GegluForward& args, int64_t at) {

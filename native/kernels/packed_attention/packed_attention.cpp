@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/common/run_kernel.h"
+#include "kernels/packed_attention/attention_plan.h"
 #include "kernels/packed_attention/packed_attention_kernel.h"
 #ifdef PRUDENT_CUDA
 #include "kernels/packed_attention/packed_attention_cuda.h"
@@ -21,33 +22,51 @@ using torch::autograd::variable_list;
 // Tokens may lie apart, as in a slice of a fused projection; heads may not.
 at::Tensor with_dense_heads(const at::Tensor& x) { return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous(); }
 
-AttentionShape shape_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
-                        double scale) {
-  return {.cu_seqlens = cu_seqlens.const_data_ptr<int32_t>(),
-          .rows = cu_seqlens.size(0) - 1,
-          .heads = q.size(1),
-          .kv_heads = k.size(1),
-          .head_dim = q.size(2),
-          .q_stride = q.stride(0),
-          .k_stride = k.stride(0),
-          .v_stride = v.stride(0),
-          .scale = static_cast<float>(scale),
-          .bf16 = q.scalar_type() == at::kBFloat16};
+// The plan's shape with what the tensors say.
+AttentionShape shape_of(const AttentionPlan& plan, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  AttentionShape shape = plan.shape();
+  shape.q_stride = q.stride(0);
+  shape.k_stride = k.stride(0);
+  shape.v_stride = v.stride(0);
+  shape.scale = static_cast<float>(scale);
+  shape.bf16 = q.scalar_type() == at::kBFloat16;
+  return shape;
+}
+
+// [tokens, heads, head_dim] fp32 -> [tokens, kv_heads, head_dim] in the dtype of `like`.
+at::Tensor sum_groups(const at::Tensor& per_head, const at::Tensor& like) {
+  const int64_t group = per_head.size(1) / like.size(1);
+  return per_head.view({like.size(0), like.size(1), group, like.size(2)}).sum(2).to(like.scalar_type());
+}
+
+void run(const AttentionForward& args) {
+#ifdef PRUDENT_AMX
+  if (args.shape.bf16 && has_amx()) return amx::attention_forward_tiles(args);
+#endif
+  PRUDENT_RUN_CPU_KERNEL(attention_forward, args);
+}
+void run(const AttentionBackward& args) {
+#ifdef PRUDENT_AMX
+  if (args.shape.bf16 && has_amx()) return amx::attention_backward_tiles(args);
+#endif
+  PRUDENT_RUN_CPU_KERNEL(attention_backward, args);
 }
 
 struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& cu_seqlens, double scale) {
+                            const AttentionLayout& layout, double scale) {
     const at::Tensor out = at::empty(q.sizes(), q.options());
     const at::Tensor logsumexp = at::empty({q.size(0), q.size(1)}, q.options().dtype(at::kFloat));
-    const AttentionForward args{.shape = shape_of(q, k, v, cu_seqlens, scale),
+    AttentionPlan plan(layout, q.size(1), k.size(1), q.size(2));
+    plan.plan_forward();
+    const AttentionForward args{.shape = shape_of(plan, q, k, v, scale),
                                 .q = q.const_data_ptr(),
                                 .k = k.const_data_ptr(),
                                 .v = v.const_data_ptr(),
                                 .out = out.mutable_data_ptr(),
                                 .logsumexp = logsumexp.mutable_data_ptr<float>()};
-    PRUDENT_RUN_CPU_KERNEL(attention_forward, args);
-    context->save_for_backward({q, k, v, cu_seqlens, out, logsumexp});
+    run(args);
+    context->save_for_backward({q, k, v, out, logsumexp, layout.cu_seqlens, layout.parents, layout.queries});
     context->saved_data["scale"] = scale;
     return out;
   }
@@ -55,21 +74,28 @@ struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const at::Tensor grad_out = grads[0].contiguous();
-    const at::Tensor grad_q = at::empty(q.sizes(), q.options()), grad_k = at::empty(k.sizes(), k.options());
-    const at::Tensor grad_v = at::empty(v.sizes(), v.options());
-    const AttentionBackward args{.shape = shape_of(q, k, v, saved[3], context->saved_data["scale"].toDouble()),
+    AttentionPlan plan({saved[5], saved[6], saved[7]}, q.size(1), k.size(1), q.size(2));
+    const bool per_head = plan.plan_backward();
+    const at::Tensor grad_out = grads[0].contiguous(), grad_q = at::empty(q.sizes(), q.options());
+    const auto gradient_of = [&](const at::Tensor& x) {
+      return per_head ? at::empty({x.size(0), q.size(1), x.size(2)}, x.options().dtype(at::kFloat))
+                      : at::empty(x.sizes(), x.options());
+    };
+    const at::Tensor grad_k = gradient_of(k), grad_v = gradient_of(v);
+    const AttentionBackward args{.shape = shape_of(plan, q, k, v, context->saved_data["scale"].toDouble()),
                                  .q = q.const_data_ptr(),
                                  .k = k.const_data_ptr(),
                                  .v = v.const_data_ptr(),
-                                 .out = saved[4].const_data_ptr(),
+                                 .out = saved[3].const_data_ptr(),
                                  .grad_out = grad_out.const_data_ptr(),
-                                 .logsumexp = saved[5].const_data_ptr<float>(),
+                                 .logsumexp = saved[4].const_data_ptr<float>(),
                                  .grad_q = grad_q.mutable_data_ptr(),
                                  .grad_k = grad_k.mutable_data_ptr(),
-                                 .grad_v = grad_v.mutable_data_ptr()};
-    PRUDENT_RUN_CPU_KERNEL(attention_backward, args);
-    return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor()};
+                                 .grad_v = grad_v.mutable_data_ptr(),
+                                 .per_head = per_head};
+    run(args);
+    return {grad_q, per_head ? sum_groups(grad_k, k) : grad_k, per_head ? sum_groups(grad_v, v) : grad_v, at::Tensor(),
+            at::Tensor()};
   }
 };
 
@@ -77,22 +103,6 @@ void check_head_counts(const at::Tensor& q, const at::Tensor& k, const char* k_n
   PRUDENT_CHECK(k.size(-2) > 0 && q.size(1) % k.size(-2) == 0, "E_SHAPE", k_name,
                 "a number of heads that divides the " + std::to_string(q.size(1)) + " of q", describe(k));
   PRUDENT_CHECK(q.size(2) > 0, "E_SHAPE", "q", "head_dim of at least 1", describe(q));
-}
-
-void check_cu_seqlens(const at::Tensor& cu_seqlens, int64_t tokens) {
-  check_dtype(cu_seqlens, "cu_seqlens", at::kInt);
-  check_dims(cu_seqlens, "cu_seqlens", 1, "[rows + 1]");
-  check_on_cpu(cu_seqlens, "cu_seqlens");
-  const at::Tensor dense = cu_seqlens.contiguous();
-  const int32_t* cu = dense.const_data_ptr<int32_t>();
-  const int64_t rows = dense.size(0) - 1;
-  PRUDENT_CHECK(rows >= 0 && cu[0] == 0 && cu[rows] == tokens, "E_RANGE", "cu_seqlens",
-                "0 first and " + std::to_string(tokens) + " last",
-                rows < 0 ? "nothing" : std::to_string(cu[0]) + " and " + std::to_string(cu[rows]));
-  for (int64_t r = 0; r < rows; ++r) {
-    PRUDENT_CHECK(cu[r] <= cu[r + 1], "E_RANGE", "cu_seqlens[" + std::to_string(r + 1) + "]", std::to_string(cu[r]) + " or more",
-                  std::to_string(cu[r + 1]));
-  }
 }
 
 // Into how many parts CUDA cuts the keys of a row: enough blocks for every multiprocessor where rows are few, and no part so
@@ -106,27 +116,25 @@ int64_t cached_splits(int64_t rows, int64_t heads, int64_t kv_heads, int64_t cap
 
 }  // namespace
 
-at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
+at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionLayout& layout,
                             double scale) {
   check_kernel_dtype(q, "q");
-  check_dims(q, "q", 3, "[tokens, heads, head_dim]");
+  check_dims(q, "q", 3, "[queries, heads, head_dim]");
   check_same_dtype(k, "k", q);
   check_dims(k, "k", 3, "[tokens, kv_heads, head_dim]");
-  check_shape(k, "k", {q.size(0), k.size(1), q.size(2)});
+  if (!layout.queries.defined()) check_shape(k, "k", {q.size(0), k.size(1), q.size(2)});
+  check_shape(k, "k", {k.size(0), k.size(1), q.size(2)});
   check_same_dtype(v, "v", q);
-  check_shape(v, "v", {q.size(0), k.size(1), q.size(2)});
+  check_shape(v, "v", {k.size(0), k.size(1), q.size(2)});
   check_same_device(k, "k", q);
   check_same_device(v, "v", q);
   check_head_counts(q, k, "k");
-  check_cu_seqlens(cu_seqlens, q.size(0));
+  check_attention_layout(layout, q.size(0), k.size(0));
   check_device(q, "q");
 #ifdef PRUDENT_CUDA
-  if (q.is_cuda()) {
-    return packed_attention_cuda(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), cu_seqlens.contiguous(), scale);
-  }
+  if (q.is_cuda()) return packed_attention_cuda(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), layout, scale);
 #endif
-  return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), cu_seqlens.contiguous(),
-                                    scale);
+  return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), layout, scale);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache, const at::Tensor& lengths,

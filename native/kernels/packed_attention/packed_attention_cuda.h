@@ -4,10 +4,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "kernels/packed_attention/packed_attention.h"
+
 namespace prudent::kernels {
 
 // As packed_attention(), arguments checked; differentiable.
-at::Tensor packed_attention_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
+at::Tensor packed_attention_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionLayout& layout,
                                  double scale);
 
 }  // namespace prudent::kernels

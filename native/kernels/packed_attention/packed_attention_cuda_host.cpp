@@ -6,6 +6,7 @@
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "core/transfer.h"
+#include "kernels/packed_attention/attention_rows.h"
 #include "kernels/packed_attention/packed_attention_cuda.h"
 
 namespace prudent::kernels {
@@ -26,23 +28,18 @@ using torch::autograd::variable_list;
 constexpr int64_t kLargestFlashHead = 256;
 // Both kernels read heads of bfloat16 in packs of 8, and of fp32 in packs of 4.
 constexpr int64_t kHeadPack = 8;
-constexpr int64_t kCausalFromTopLeft = 1;  // sdp::CustomMaskType
+constexpr int64_t kCausalFromBottomRight = 2;  // sdp::CustomMaskType: a row's last query sees all of its keys
 
-// Rows of no token take no part: a kernel need not know of them.
-struct RowBounds {
-  at::Tensor cu_seqlens;  // [rows + 1] int32 on the device
-  int64_t longest = 0;
+// Bounds of the rows on the device, and the longest of them.
+struct Bounds {
+  at::Tensor queries, keys;  // [rows + 1] int32
+  int64_t longest_queries, longest_keys;
 
-  RowBounds(const at::Tensor& host, const at::Device& device) {
-    const int32_t* cu = host.const_data_ptr<int32_t>();
-    std::vector<int32_t> bounds = {0};
-    for (int64_t i = 1; i < host.numel(); ++i) {
-      if (cu[i] == bounds.back()) continue;
-      longest = std::max<int64_t>(longest, cu[i] - bounds.back());
-      bounds.push_back(cu[i]);
-    }
-    cu_seqlens = to_device(at::tensor(bounds, at::kInt), device);
-  }
+  Bounds(const AttentionRows& rows, const at::Device& device)
+      : queries(to_device(at::tensor(rows.query_bounds, at::kInt), device)),
+        keys(rows.key_bounds == rows.query_bounds ? queries : to_device(at::tensor(rows.key_bounds, at::kInt), device)),
+        longest_queries(rows.longest_queries),
+        longest_keys(rows.longest_keys) {}
 };
 
 at::Tensor padded(const at::Tensor& x, int64_t head_dim) {
@@ -53,54 +50,59 @@ at::Tensor unpadded(const at::Tensor& x, int64_t head_dim) { return x.size(-1) =
 // Zeros behind the end of a head change no score, and the values that they add are cut off.
 int64_t padded_head(int64_t head_dim) { return (head_dim + kHeadPack - 1) / kHeadPack * kHeadPack; }
 
+void keep(AutogradContext* context, const Bounds& bounds, double scale) {
+  context->saved_data["longest_queries"] = bounds.longest_queries;
+  context->saved_data["longest_keys"] = bounds.longest_keys;
+  context->saved_data["scale"] = scale;
+}
+int64_t kept(AutogradContext* context, const char* name) { return context->saved_data[name].toInt(); }
+
 // bfloat16, head_dim a multiple of 8 up to 256. No dropout: with it the backward at head_dim 256 needs more shared memory than
 // sm_86 has.
 struct FlashNode : torch::autograd::Function<FlashNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& cu_seqlens, int64_t longest, double scale) {
-    const auto [out, logsumexp, random, unused, mask] =
-        at::_flash_attention_forward(q, k, v, cu_seqlens, cu_seqlens, longest, longest, /*dropout_p=*/0.0, /*is_causal=*/true,
-                                     /*return_debug_mask=*/false, scale);
-    context->save_for_backward({q, k, v, cu_seqlens, out, logsumexp, random, unused});
-    context->saved_data["longest"] = longest;
-    context->saved_data["scale"] = scale;
+                            const Bounds* bounds, double scale) {
+    const auto [out, logsumexp, random, unused, mask] = at::_flash_attention_forward(
+        q, k, v, bounds->queries, bounds->keys, bounds->longest_queries, bounds->longest_keys, /*dropout_p=*/0.0,
+        /*is_causal=*/true, /*return_debug_mask=*/false, scale);
+    context->save_for_backward({q, k, v, out, logsumexp, bounds->queries, bounds->keys, random, unused});
+    keep(context, *bounds, scale);
     return out;
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
-    const int64_t longest = context->saved_data["longest"].toInt();
-    const auto [grad_q, grad_k, grad_v] = at::_flash_attention_backward(
-        grads[0], saved[0], saved[1], saved[2], saved[4], saved[5], saved[3], saved[3], longest, longest, /*dropout_p=*/0.0,
-        /*is_causal=*/true, saved[6], saved[7], context->saved_data["scale"].toDouble());
-    return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor(), at::Tensor()};
+    const auto [grad_q, grad_k, grad_v] =
+        at::_flash_attention_backward(grads[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
+                                      kept(context, "longest_queries"), kept(context, "longest_keys"), /*dropout_p=*/0.0,
+                                      /*is_causal=*/true, saved[7], saved[8], context->saved_data["scale"].toDouble());
+    return {grad_q, grad_k, grad_v, at::Tensor(), at::Tensor()};
   }
 };
 
-// fp32 (its products are three of TF32, as exact as fp32), or larger heads. As many key as query heads.
+// fp32 (its products are three of TF32, about as exact as fp32), or larger heads. As many key as query heads.
 struct EfficientNode : torch::autograd::Function<EfficientNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& cu_seqlens, int64_t longest, double scale) {
+                            const Bounds* bounds, double scale) {
     const auto [out, logsumexp, seed, offset, longest_q, longest_k] = at::_efficient_attention_forward(
-        q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), std::nullopt, cu_seqlens, cu_seqlens, longest, longest,
-        /*dropout_p=*/0.0, kCausalFromTopLeft, /*compute_log_sumexp=*/true, scale);
-    context->save_for_backward({q, k, v, cu_seqlens, out, logsumexp, seed, offset});
-    context->saved_data["longest"] = longest;
-    context->saved_data["scale"] = scale;
+        q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), std::nullopt, bounds->queries, bounds->keys, bounds->longest_queries,
+        bounds->longest_keys, /*dropout_p=*/0.0, kCausalFromBottomRight, /*compute_log_sumexp=*/true, scale);
+    context->save_for_backward({q, k, v, out, logsumexp, bounds->queries, bounds->keys, seed, offset});
+    keep(context, *bounds, scale);
     return out.squeeze(0);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
-    const int64_t longest = context->saved_data["longest"].toInt();
     // More than one split of the keys adds up the gradient of the queries in whatever order blocks finish.
     const std::optional<int64_t> splits =
         at::globalContext().deterministicAlgorithms() ? std::optional<int64_t>(1) : std::nullopt;
     const auto [grad_q, grad_k, grad_v, grad_bias] = at::_efficient_attention_backward(
         grads[0].contiguous().unsqueeze(0), saved[0].unsqueeze(0), saved[1].unsqueeze(0), saved[2].unsqueeze(0), std::nullopt,
-        saved[4], saved[3], saved[3], longest, longest, saved[5], /*dropout_p=*/0.0, saved[6], saved[7], kCausalFromTopLeft,
-        /*bias_requires_grad=*/false, context->saved_data["scale"].toDouble(), splits);
-    return {grad_q.squeeze(0), grad_k.squeeze(0), grad_v.squeeze(0), at::Tensor(), at::Tensor(), at::Tensor()};
+        saved[3], saved[5], saved[6], kept(context, "longest_queries"), kept(context, "longest_keys"), saved[4],
+        /*dropout_p=*/0.0, saved[7], saved[8], kCausalFromBottomRight, /*bias_requires_grad=*/false,
+        context->saved_data["scale"].toDouble(), splits);
+    return {grad_q.squeeze(0), grad_k.squeeze(0), grad_v.squeeze(0), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -113,19 +115,27 @@ at::Tensor repeated(const at::Tensor& x, int64_t heads) {
 
 }  // namespace
 
-at::Tensor packed_attention_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens,
-                                 double scale) {
+at::Tensor packed_attention_cuda(const at::Tensor& q, const at::Tensor& k_in, const at::Tensor& v_in,
+                                 const AttentionLayout& layout, double scale) {
   if (q.size(0) == 0) return at::empty_like(q);
-  const RowBounds bounds(cu_seqlens, q.device());
-  const int64_t head_dim = q.size(2), width = padded_head(head_dim);
-  const at::Tensor wide_q = padded(q, width), wide_k = padded(k, width), wide_v = padded(v, width);
-  if (q.scalar_type() == at::kBFloat16 && width <= kLargestFlashHead) {
-    // At a longest row of one token the varlen kernel would take another path, which lays the heads out anew.
-    const int64_t longest = std::max<int64_t>(2, bounds.longest);
-    return unpadded(FlashNode::apply(wide_q, wide_k, wide_v, bounds.cu_seqlens, longest, scale), head_dim);
+  const AttentionRows rows(layout);
+  Bounds bounds(rows, q.device());
+  at::Tensor k = k_in, v = v_in;
+  if (!rows.keys_as_they_are()) {
+    // Keys of a shared prefix are laid out once for each row that continues it; autograd adds their gradients up.
+    const at::Tensor keys = to_device(at::tensor(rows.keys, at::kLong), q.device());
+    k = at::index_select(k, 0, keys);
+    v = at::index_select(v, 0, keys);
   }
-  const at::Tensor out = EfficientNode::apply(wide_q, repeated(wide_k, q.size(1)), repeated(wide_v, q.size(1)), bounds.cu_seqlens,
-                                              bounds.longest, scale);
+  const int64_t head_dim = q.size(2), width = padded_head(head_dim);
+  k = padded(k, width);
+  v = padded(v, width);
+  if (q.scalar_type() == at::kBFloat16 && width <= kLargestFlashHead) {
+    // With a longest row of one query the varlen kernel would take another path, which lays the heads out anew.
+    bounds.longest_queries = std::max<int64_t>(2, bounds.longest_queries);
+    return unpadded(FlashNode::apply(padded(q, width), k, v, &bounds, scale), head_dim);
+  }
+  const at::Tensor out = EfficientNode::apply(padded(q, width), repeated(k, q.size(1)), repeated(v, q.size(1)), &bounds, scale);
   return unpadded(out, head_dim);
 }
 

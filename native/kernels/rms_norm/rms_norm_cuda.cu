@@ -1,4 +1,4 @@
-#include "kernels/common/cuda_support.cuh"
+#include "kernels/common/column_sums.cuh"
 #include "kernels/rms_norm/rms_norm_kernel.h"
 
 namespace prudent::kernels {
@@ -106,23 +106,6 @@ __global__ void backward(RmsNormBackward args) {
   }
 }
 
-// A warp's lanes are neighbouring columns; the warps of a block share the rows of `partial`, then their sums are added in order.
-template <typename T>
-__global__ void finish_weight(RmsNormBackward args, int64_t blocks) {
-  __shared__ float shared[kCudaWarps][kWarp];
-  const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int64_t j = static_cast<int64_t>(blockIdx.x) * kWarp + lane;
-  float sum = 0.0f;
-  if (j < args.hidden) {
-    for (int64_t b = warp; b < blocks; b += kCudaWarps) sum += args.partial[b * args.hidden + j];
-  }
-  shared[warp][lane] = sum;
-  __syncthreads();
-  if (warp > 0 || j >= args.hidden) return;
-  for (int w = 1; w < kCudaWarps; ++w) sum += shared[w][lane];
-  set(static_cast<T*>(args.grad_weight)[j], sum);
-}
-
 template <typename T>
 void run(const RmsNormForward& args, void* stream) {
   constexpr int kItems = kPackItems<T>;
@@ -148,7 +131,7 @@ void run(const RmsNormBackward& args, void* stream) {
       launch(backward<1, T>, grid, row_threads(args.hidden), stream, args);
     }
   }
-  if (args.hidden > 0) launch(finish_weight<T>, cuda_blocks(args.hidden, kWarp), kCudaThreads, stream, args, blocks);
+  column_sums<T>(args.partial, blocks, args.hidden, args.hidden, args.grad_weight, stream);
 }
 
 }  // namespace

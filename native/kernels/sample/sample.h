@@ -24,10 +24,12 @@ struct SampleOptions {
 // logits [rows, vocab] fp32 | bf16, row_keys [rows] int64 and positions [rows] int64, all on one device -> ids [rows] int64
 // there. A row with NaN, +infinity or nothing finite is E_NON_FINITE; on CUDA its id is -1, and whoever copies the ids to the CPU
 // hands them to check_sampled(). Greedy takes the lowest id among equal maxima.
-at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                  const SampleOptions& options);
+// `logprobs`, when given, receives [rows] fp32: the log-softmax of the drawn token in the logits as they came, that is, at
+// temperature 1 and over the whole vocabulary.
+at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options,
+                  at::Tensor* logprobs = nullptr);
 void check_sampled(const at::Tensor& ids);
 at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                            const SampleOptions& options);
+                            const SampleOptions& options, at::Tensor* logprobs = nullptr);
 
 }  // namespace prudent::kernels

@@ -186,10 +186,28 @@ __device__ int64_t sample_row(const SampleArgs& args, int64_t row_index) {
   return draw(row, kept, uniform_open(random.v[0]), bins, start);
 }
 
+// Log-softmax of a token's logit as it came; NaN for a row that is broken.
+template <typename T>
+__device__ void write_logprob(const SampleArgs& args, int64_t row, int64_t id) {
+  __shared__ double shared[kThreads / kWarp];
+  const T* logits = static_cast<const T*>(args.logits) + row * args.vocab;
+  float top = -HUGE_VALF;
+  for (int64_t i = threadIdx.x; i < args.vocab; i += kThreads) top = Largest()(to_float(logits[i]), top);
+  top = block_reduce(top, reinterpret_cast<float*>(shared), Largest());
+  double sum = 0.0;
+  for (int64_t i = threadIdx.x; i < args.vocab; i += kThreads) sum += expf(to_float(logits[i]) - top);
+  sum = block_reduce(sum, shared, Sum());
+  if (threadIdx.x > 0) return;
+  args.logprobs[row] = id < 0 ? NAN : static_cast<float>(to_float(logits[id]) - top - log(sum));
+}
+
 template <typename T>
 __global__ void sample_rows(SampleArgs args) {
   const int64_t id = sample_row<T>(args, blockIdx.x);
   if (threadIdx.x == 0) args.ids[blockIdx.x] = id;
+  if (args.logprobs == nullptr) return;
+  __syncthreads();
+  write_logprob<T>(args, blockIdx.x, id);
 }
 
 }  // namespace

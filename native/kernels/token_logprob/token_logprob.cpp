@@ -1,15 +1,14 @@
 #include "kernels/token_logprob/token_logprob.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
 #include "kernels/common/run_kernel.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
 
 namespace prudent::kernels {
@@ -51,9 +50,10 @@ struct Head {
   }
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, int64_t first, int64_t columns) const {
     const at::Tensor rows = weight.narrow(0, first, columns).t();
-    if (!runs_cuda_kernels(hidden)) return at::mm(hidden, rows);
+    if (!runs_cuda_kernels(hidden)) return kernels::matmul(hidden, rows);
     at::Tensor out = empty_chunk(hidden, columns);
-    return at::mm_out(out, hidden, rows);
+    matmul_into(out, hidden, rows);
+    return out;
   }
   // [tokens, columns] in the dtype of the hidden states
   static at::Tensor empty_chunk(const at::Tensor& hidden, int64_t columns) {
@@ -129,7 +129,7 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
     if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_gradient, args, hidden);
     if (wanted.hidden) {
-      const at::Tensor part = at::mm(slopes, head.weight.narrow(0, first, columns));
+      const at::Tensor part = kernels::matmul(slopes, head.weight.narrow(0, first, columns));
       if (columns == head.vocab()) {
         grad_hidden = part;
       } else if (!grad_hidden.defined()) {
@@ -140,7 +140,7 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
     }
     if (wanted.weight) {
       at::Tensor rows = grad_weight.narrow(0, first, columns);
-      at::mm_out(rows, slopes.t(), hidden);
+      matmul_into(rows, slopes.t(), hidden);
     }
     if (wanted.bias) grad_bias.narrow(0, first, columns).copy_(slopes.sum(0, false, at::kFloat));
   }

@@ -38,9 +38,6 @@ float maximum(const Row<T>& row) {
   return top;
 }
 
-// Lanes at or behind n read as 0.
-PRUDENT_VEC Vec first_lanes(Vec v, int64_t n) { return n == kWidth ? v : (iota(0) < static_cast<int32_t>(n) ? v : Vec{}); }
-
 template <typename T>
 void accumulate_token(const LogprobAccumulate& args, int64_t t) {
   const Row<T> row(args.chunk, t);

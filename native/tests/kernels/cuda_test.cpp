@@ -10,9 +10,12 @@
 #include <cstdio>
 
 #include "core/determinism.h"
+#include "kernels/activation_backward/activation_backward.h"
 #include "kernels/adamw/adamw.h"
 #include "kernels/bradley_terry/bradley_terry.h"
 #include "kernels/geglu/geglu.h"
+#include "kernels/global_norm/global_norm.h"
+#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/multi_head/multi_head.h"
 #include "kernels/op_check.h"
 #include "kernels/packed_attention/packed_attention.h"
@@ -70,6 +73,43 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
                      kParityMatmulFp32);
       }
     }
+  }
+
+  TEST_CASE("cuda: layer_norm parity and gradient") {
+    for (const auto& [tokens, hidden] : {std::pair(3, 7), {33, 64}, {130, 768}, {70, 2048}, {5, 8200}, {5, 40000}}) {
+      const auto of = [&](auto function) {
+        return [=](const Tensors& in) { return Tensors{function(in[0], in[1], in[2], 1e-5)}; };
+      };
+      check_on_gpu(of(kernels::layer_norm), of(kernels::layer_norm_reference),
+                   {normal({tokens, hidden}, 1), normal({hidden}, 2), normal({hidden}, 3)}, kParityMatmulFp32);
+    }
+  }
+
+  TEST_CASE("cuda: activation_backward parity") {
+    for (const auto& [tokens, size] : {std::pair(1, 1), {70, 7}, {33, 515}, {130, 3072}}) {
+      for (const std::optional<kernels::Activation> activation :
+           {std::optional<kernels::Activation>(), std::optional(kernels::Activation::GeluTanh),
+            std::optional(kernels::Activation::GeluExact), std::optional(kernels::Activation::Silu)}) {
+        const at::Tensor grad = normal({tokens, size}, 1), u = normal({tokens, size}, 2);
+        const auto ours = kernels::activation_backward(gpu(grad), gpu(u), activation, true);
+        const auto truth = kernels::activation_backward_reference(grad, u, activation, true);
+        CHECK(error_of(ours.grad_u.cpu(), truth.grad_u) <= kParityFp32);
+        CHECK(error_of(ours.grad_bias.cpu(), truth.grad_bias) <= kParityMatmulFp32);
+        CHECK(error_of(ours.grad_bias.cpu() + 0.1, truth.grad_bias) > kParityMatmulFp32);
+      }
+    }
+  }
+
+  TEST_CASE("cuda: global_norm parity") {
+    Tensors tensors, moved;
+    uint64_t seed = 0;
+    for (const int64_t size : {1, 7, 0, 8191, 8193, 100003}) {
+      tensors.push_back(normal({size}, ++seed).to(seed % 2 == 0 ? at::kBFloat16 : at::kFloat));
+      moved.push_back(gpu(tensors.back()));
+    }
+    const double truth = kernels::global_norm_reference(tensors);
+    CHECK(std::abs(kernels::global_norm(moved) - truth) <= kStatisticFp32 * truth);
+    CHECK(std::abs(kernels::global_norm(moved) * 1.001 - truth) > kStatisticFp32 * truth);
   }
 
   TEST_CASE("cuda: rotary parity and gradient") {
@@ -214,6 +254,20 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
     }
   }
 
+  TEST_CASE("cuda: packed_attention parity and gradient with shared prefixes and chosen queries") {
+    // A prefix of 9 tokens that two segments continue, one of them shared in turn; then a row by itself.
+    const at::Tensor cu = ints({0, 9, 13, 20, 22, 40}), parents = ints({-1, 0, 0, 2, -1});
+    for (const at::Tensor& queries : {at::Tensor(), longs({12, 19, 21, 39}), longs({10, 11, 12, 14, 16, 17, 21, 30, 31, 39})}) {
+      const kernels::AttentionLayout layout(cu, parents, queries);
+      const int64_t count = queries.defined() ? queries.size(0) : 40;
+      const auto of = [&](auto function) {
+        return [=](const Tensors& in) { return Tensors{function(in[0], in[1], in[2], layout, 0.2)}; };
+      };
+      check_on_gpu(of(kernels::packed_attention), of(kernels::packed_attention_reference),
+                   {normal({count, 4, 64}, 1), normal({40, 2, 64}, 2), normal({40, 2, 64}, 3)}, kParityMatmulFp32);
+    }
+  }
+
   TEST_CASE("cuda: packed_attention parity of the cached step, few rows split over blocks, many not") {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       for (const auto& [rows, heads, kv_heads, dim, capacity] :
@@ -289,8 +343,10 @@ TEST_SUITE("cuda" * doctest::skip(!kHasCuda)) {
         CAPTURE(options.seed);
         for (const auto dtype : {at::kFloat, at::kBFloat16}) {
           const at::Tensor logits = normal({rows, vocab}, 1, 3.0).to(dtype), keys = range(rows), positions = range(rows) + 40;
-          const at::Tensor truth = kernels::sample(logits, keys, positions, options);
-          CHECK(kernels::sample(gpu(logits), gpu(keys), gpu(positions), options).cpu().equal(truth));
+          at::Tensor logprobs, true_logprobs;
+          const at::Tensor truth = kernels::sample(logits, keys, positions, options, &true_logprobs);
+          CHECK(kernels::sample(gpu(logits), gpu(keys), gpu(positions), options, &logprobs).cpu().equal(truth));
+          CHECK(error_of(logprobs.cpu(), true_logprobs) <= kStatisticFp32);
           CHECK(!kernels::sample(gpu(logits.flip({1})), gpu(keys), gpu(positions), options).cpu().equal(truth));
         }
       }

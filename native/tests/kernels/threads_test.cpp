@@ -37,6 +37,11 @@ Tensors run_all() {
   const at::Tensor bounds = at::tensor(cu, at::TensorOptions().dtype(at::kInt));
   add(flat(evaluate([&](const Tensors& in) { return Tensors{kernels::packed_attention(in[0], in[1], in[2], bounds, 0.2)}; },
                     {normal({cu.back(), 4, 32}, 5), normal({cu.back(), 2, 32}, 6), normal({cu.back(), 2, 32}, 7)})));
+  // One long tree beside short rows: cut within a segment, and by query head in the backward.
+  const kernels::AttentionLayout tree(at::tensor({0, 300, 340, 420, 430}, at::TensorOptions().dtype(at::kInt)),
+                                      at::tensor({-1, 0, 0, -1}, at::TensorOptions().dtype(at::kInt)));
+  add(flat(evaluate([&](const Tensors& in) { return Tensors{kernels::packed_attention(in[0], in[1], in[2], tree, 0.2)}; },
+                    {normal({430, 4, 64}, 5), normal({430, 1, 64}, 6), normal({430, 1, 64}, 7)})));
   const auto pairs = kernels::bradley_terry(normal({5000, 10}, 8), normal({5000, 10}, 9));
   add({pairs.loss, pairs.loss_per_head, pairs.grad_chosen});
   const auto g = [](uint64_t seed) { return normal({500, 60}, seed); };

@@ -1,0 +1,12 @@
+// Scratch memory of the calling thread that kernels keep from call to call: fresh pages cost more than the packing that fills
+// them. Grows as needed, freed with the thread; not for anything that outlives the kernel's own loop body.
+#pragma once
+
+#include <cstddef>
+
+namespace prudent::kernels {
+
+// At least `bytes` bytes, aligned to 64. The same memory at every call of a thread: one user at a time.
+void* thread_workspace(std::size_t bytes);
+
+}  // namespace prudent::kernels

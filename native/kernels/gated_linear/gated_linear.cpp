@@ -1,0 +1,81 @@
+#include "kernels/gated_linear/gated_linear.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <utility>
+
+#include "kernels/linear/linear.h"
+#include "kernels/matmul/matmul.h"
+
+namespace prudent::kernels {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor value_of(const std::optional<at::Tensor>& tensor) { return tensor.value_or(at::Tensor()); }
+
+struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up,
+                            const std::optional<at::Tensor>& gate_bias, const std::optional<at::Tensor>& up_bias,
+                            int64_t activation, bool differentiable) {
+    at::Tensor saved_gate, saved_up;
+    MatmulEpilogue epilogue{.bias = value_of(up_bias),
+                            .activation = static_cast<Activation>(activation),
+                            .gate = gate.t(),
+                            .gate_bias = value_of(gate_bias)};
+    if (differentiable) {
+      epilogue.saved = &saved_up;
+      epilogue.saved_gate = &saved_gate;
+    }
+    const at::Tensor y = kernels::matmul(x, up.t(), epilogue);
+    if (differentiable) context->save_for_backward({x, gate, up, saved_gate, saved_up});
+    context->saved_data["activation"] = activation;
+    context->saved_data["has_gate_bias"] = gate_bias.has_value();
+    context->saved_data["has_up_bias"] = up_bias.has_value();
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &gate = saved[1], &up = saved[2];
+    const auto activation = static_cast<Activation>(context->saved_data["activation"].toInt());
+    const auto [slope_gate, slope_up] = geglu_gradients(saved[3], saved[4], grads[0].contiguous(), activation);
+    variable_list out(7);
+    if (context->needs_input_grad(0)) {
+      MatmulEpilogue sum;
+      sum.residual = input_gradient(slope_gate, gate, WeightLayout::OutIn);
+      out[0] = kernels::matmul(slope_up, up, sum);
+    }
+    if (context->needs_input_grad(1)) out[1] = weight_gradient(x, slope_gate, WeightLayout::OutIn);
+    if (context->needs_input_grad(2)) out[2] = weight_gradient(x, slope_up, WeightLayout::OutIn);
+    // What is asked of inputs counts those that are there.
+    const bool has_gate_bias = context->saved_data["has_gate_bias"].toBool();
+    const bool has_up_bias = context->saved_data["has_up_bias"].toBool();
+    if (has_gate_bias && context->needs_input_grad(3)) out[3] = bias_gradient(slope_gate);
+    if (has_up_bias && context->needs_input_grad(has_gate_bias ? 4 : 3)) out[4] = bias_gradient(slope_up);
+    return out;
+  }
+};
+
+std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
+  return tensor.defined() ? std::make_optional(tensor) : std::nullopt;
+}
+
+}  // namespace
+
+at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activation activation) {
+  if (!matmul_on_tiles(x)) {
+    return geglu(linear(x, weights.gate, {.bias = weights.gate_bias}), linear(x, weights.up, {.bias = weights.up_bias}),
+                 activation);
+  }
+  bool differentiable = false;
+  for (const at::Tensor& tensor : {x, weights.gate, weights.up, weights.gate_bias, weights.up_bias}) {
+    differentiable = differentiable || (tensor.defined() && tensor.requires_grad());
+  }
+  return GatedLinearNode::apply(x, weights.gate, weights.up, optional_of(weights.gate_bias), optional_of(weights.up_bias),
+                                static_cast<int64_t>(activation), differentiable && at::GradMode::is_enabled());
+}
+
+}  // namespace prudent::kernels

@@ -1,0 +1,165 @@
+#include "kernels/matmul/matmul.h"
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include "kernels/common/check.h"
+#include "kernels/common/dispatch.h"
+#include "kernels/matmul/matmul_kernel.h"
+
+namespace prudent::kernels {
+
+namespace {
+
+// Dense along one of its two dimensions.
+at::Tensor with_dense_dimension(const at::Tensor& x) { return x.stride(0) == 1 || x.stride(1) == 1 ? x : x.contiguous(); }
+
+// Rows without gaps between their values.
+at::Tensor with_dense_rows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+MatmulOperand left_operand(const at::Tensor& left) {
+  const bool rows_dense = left.stride(1) == 1;
+  return {left.const_data_ptr(), rows_dense ? left.stride(0) : left.stride(1), rows_dense};
+}
+
+MatmulOperand right_operand(const at::Tensor& right) {
+  const bool rows_dense = right.stride(1) == 1;
+  return {right.const_data_ptr(), rows_dense ? right.stride(0) : right.stride(1), !rows_dense};
+}
+
+MatmulActivation activation_of(const std::optional<Activation>& activation) {
+  if (!activation) return MatmulActivation::None;
+  switch (*activation) {
+    case Activation::GeluTanh:
+      return MatmulActivation::GeluTanh;
+    case Activation::GeluExact:
+      return MatmulActivation::GeluExact;
+    case Activation::Silu:
+      break;
+  }
+  return MatmulActivation::Silu;
+}
+
+void check_operands(const at::Tensor& left, const at::Tensor& right, const char* right_name) {
+  check_kernel_dtype(left, "left");
+  check_dims(left, "left", 2, "[rows, depth]");
+  check_same_dtype(right, right_name, left);
+  check_same_device(right, right_name, left);
+  check_dims(right, right_name, 2, "[depth, columns]");
+  check_shape(right, right_name, {left.size(1), right.size(1)});
+}
+
+void check_vector(const at::Tensor& bias, const char* name, const at::Tensor& right) {
+  if (!bias.defined()) return;
+  check_same_dtype(bias, name, right);
+  check_same_device(bias, name, right);
+  check_shape(bias, name, {right.size(1)});
+}
+
+void check_epilogue(const at::Tensor& left, const at::Tensor& right, const MatmulEpilogue& epilogue) {
+  check_vector(epilogue.bias, "bias", right);
+  check_vector(epilogue.gate_bias, "gate_bias", right);
+  if (epilogue.gate.defined()) {
+    check_operands(left, epilogue.gate, "gate");
+    check_shape(epilogue.gate, "gate", {right.size(0), right.size(1)});
+    PRUDENT_CHECK(epilogue.activation.has_value() && !epilogue.residual.defined(), "E_RANGE", "gate",
+                  "an activation and no residual", epilogue.residual.defined() ? "a residual" : "no activation");
+  }
+  if (epilogue.residual.defined()) {
+    check_same_dtype(epilogue.residual, "residual", left);
+    check_same_device(epilogue.residual, "residual", left);
+    check_shape(epilogue.residual, "residual", {left.size(0), right.size(1)});
+  }
+}
+
+const void* data_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
+
+void run_tiles(const MatmulArgs& args) {
+#ifdef PRUDENT_AMX
+  if (args.rows > 0 && args.columns > 0) amx::matmul_run(args);
+#else
+  static_cast<void>(args);  // matmul_on_tiles is never true
+#endif
+}
+
+at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue) {
+  const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
+  const at::Tensor gate = epilogue.gate.defined() ? with_dense_dimension(epilogue.gate) : at::Tensor();
+  const at::Tensor bias = epilogue.bias.defined() ? epilogue.bias.contiguous() : at::Tensor();
+  const at::Tensor gate_bias = epilogue.gate_bias.defined() ? epilogue.gate_bias.contiguous() : at::Tensor();
+  const at::Tensor residual = epilogue.residual.defined() ? with_dense_rows(epilogue.residual) : at::Tensor();
+  const std::vector<int64_t> shape{left.size(0), right.size(1)};
+  const at::Tensor out = at::empty(shape, left.options());
+  const bool saves = epilogue.saved != nullptr && epilogue.activation.has_value();
+  if (saves) *epilogue.saved = at::empty(shape, left.options());
+  if (saves && gate.defined()) *epilogue.saved_gate = at::empty(shape, left.options());
+  const bool bf16 = left.scalar_type() == at::kBFloat16;
+  run_tiles({.rows = left.size(0),
+             .columns = right.size(1),
+             .depth = left.size(1),
+             .left = left_operand(left),
+             .right = right_operand(right),
+             .gate_right = gate.defined() ? right_operand(gate) : MatmulOperand{},
+             .bf16 = bf16,
+             .out_bf16 = bf16,
+             .bias = data_or_null(bias),
+             .gate_bias = data_or_null(gate_bias),
+             .residual = data_or_null(residual),
+             .residual_stride = residual.defined() ? residual.stride(0) : 0,
+             .activation = activation_of(epilogue.activation),
+             .saved = saves ? epilogue.saved->mutable_data_ptr() : nullptr,
+             .saved_gate = saves && gate.defined() ? epilogue.saved_gate->mutable_data_ptr() : nullptr,
+             .out = out.mutable_data_ptr(),
+             .out_stride = out.size(1),
+             .accumulate = false});
+  return out;
+}
+
+}  // namespace
+
+bool matmul_on_tiles(const at::Tensor& operand) {
+  return operand.device().is_cpu() && has_amx() &&
+         (operand.scalar_type() == at::kFloat || operand.scalar_type() == at::kBFloat16);
+}
+
+at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, const MatmulEpilogue& epilogue) {
+  check_operands(left, right, "right");
+  check_epilogue(left, right, epilogue);
+  const bool empty = left.numel() == 0 || right.numel() == 0;
+  return matmul_on_tiles(left) && !empty ? on_tiles(left, right, epilogue) : matmul_reference(left, right, epilogue);
+}
+
+void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& right_in, bool accumulate) {
+  check_operands(left_in, right_in, "right");
+  check_shape(out, "out", {left_in.size(0), right_in.size(1)});
+  check_same_device(out, "out", left_in);
+  const bool fp32 = out.scalar_type() == at::kFloat;
+  PRUDENT_CHECK(fp32 || (!accumulate && out.scalar_type() == left_in.scalar_type()), "E_DTYPE", "out",
+                "float32, or the operands' dtype when nothing is added to it", describe(out));
+  const bool empty = left_in.numel() == 0 || right_in.numel() == 0;
+  if (!matmul_on_tiles(left_in) || empty || out.stride(1) != 1) {
+    if (!accumulate && out.scalar_type() == left_in.scalar_type()) {
+      at::mm_out(out, left_in, right_in);
+    } else if (accumulate) {
+      out.add_(at::mm(left_in, right_in));
+    } else {
+      out.copy_(at::mm(left_in, right_in));
+    }
+    return;
+  }
+  const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
+  run_tiles({.rows = left.size(0),
+             .columns = right.size(1),
+             .depth = left.size(1),
+             .left = left_operand(left),
+             .right = right_operand(right),
+             .bf16 = left.scalar_type() == at::kBFloat16,
+             .out_bf16 = !fp32,
+             .activation = MatmulActivation::None,
+             .out = out.mutable_data_ptr(),
+             .out_stride = out.stride(0),
+             .accumulate = accumulate});
+}
+
+}  // namespace prudent::kernels

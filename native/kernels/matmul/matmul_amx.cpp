@@ -1,0 +1,313 @@
+// A task is a block of rows and a panel of columns. The panel of the right operand is packed into tiles once per chunk of depth
+// and stays in the second-level cache; 32 rows of the left operand at a time are packed into the first. A result of 32 x 32 is
+// summed in four tiles and leaves them through the epilogue. Sums run over depth in one fixed order: a row's result depends on
+// neither the other rows nor the number of threads.
+//
+// fp32: a = a1 + a2 + a3 in bf16 planes, and a b = a1 b1 + (a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1), what is left out being below
+// 2^-24 of |a| |b|. The five small products are summed first, so that the long sum of the large ones is rounded as in fp32.
+#include "kernels/common/amx.h"
+#include "kernels/common/isa_parallel.h"
+#include "kernels/common/workspace.h"
+#include "kernels/geglu/geglu_math.h"
+#include "kernels/matmul/matmul_kernel.h"
+
+namespace prudent::kernels::PRUDENT_ISA {
+
+namespace {
+
+constexpr int64_t kBlock = 2 * kTile;        // rows, and columns of a result block
+constexpr int64_t kChunkDepth = 384;         // of one chunk; a multiple of kTileDepth
+constexpr int64_t kPanelBytes = 384 * 1024;  // of the packed right operand
+constexpr int64_t kTaskRows = 512;
+
+PRUDENT_VEC int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Four result tiles += left block x right block over `steps` steps of depth. A step of a packed block is
+// [plane][2 tiles]: its rows or columns 0-15 and 16-31.
+template <int kPlanes, int kLeft, int kRight>
+PRUDENT_VEC void multiply_planes(const char* left, const char* right, int64_t steps) {
+  constexpr int64_t kStep = kPlanes * 2 * kTileBytes;
+  left += kLeft * 2 * kTileBytes;
+  right += kRight * 2 * kTileBytes;
+  for (int64_t s = 0; s < steps; ++s, left += kStep, right += kStep) {
+    _tile_loadd(6, right, 64);
+    _tile_loadd(4, left, 64);
+    _tile_loadd(7, right + kTileBytes, 64);
+    _tile_loadd(5, left + kTileBytes, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+#define PRUDENT_LOAD_LEFT(plane)                     \
+  _tile_loadd(4, left + (plane)*2 * kTileBytes, 64); \
+  _tile_loadd(5, left + (plane)*2 * kTileBytes + kTileBytes, 64)
+#define PRUDENT_LOAD_RIGHT(plane)                     \
+  _tile_loadd(6, right + (plane)*2 * kTileBytes, 64); \
+  _tile_loadd(7, right + (plane)*2 * kTileBytes + kTileBytes, 64)
+#define PRUDENT_MULTIPLY() \
+  _tile_dpbf16ps(0, 4, 6); \
+  _tile_dpbf16ps(1, 4, 7); \
+  _tile_dpbf16ps(2, 5, 6); \
+  _tile_dpbf16ps(3, 5, 7)
+
+// The five small products; neighbours in the order share an operand, so six pairs of tiles are loaded instead of ten.
+PRUDENT_VEC void multiply_small_planes(const char* left, const char* right, int64_t steps) {
+  constexpr int64_t kStep = 3 * 2 * kTileBytes;
+  for (int64_t s = 0; s < steps; ++s, left += kStep, right += kStep) {
+    PRUDENT_LOAD_RIGHT(0);
+    PRUDENT_LOAD_LEFT(2);
+    PRUDENT_MULTIPLY();
+    PRUDENT_LOAD_LEFT(1);
+    PRUDENT_MULTIPLY();
+    PRUDENT_LOAD_RIGHT(1);
+    PRUDENT_MULTIPLY();
+    PRUDENT_LOAD_LEFT(0);
+    PRUDENT_MULTIPLY();
+    PRUDENT_LOAD_RIGHT(2);
+    PRUDENT_MULTIPLY();
+  }
+}
+#undef PRUDENT_LOAD_LEFT
+#undef PRUDENT_LOAD_RIGHT
+#undef PRUDENT_MULTIPLY
+
+// block [32][32] fp32, rows `stride` floats apart.
+PRUDENT_VEC void load_block(const float* block, int64_t stride) {
+  const int64_t bytes = stride * 4;
+  _tile_loadd(0, block, bytes);
+  _tile_loadd(1, block + kTile, bytes);
+  _tile_loadd(2, block + kTile * stride, bytes);
+  _tile_loadd(3, block + kTile * stride + kTile, bytes);
+}
+PRUDENT_VEC void store_block(float* block, int64_t stride) {
+  const int64_t bytes = stride * 4;
+  _tile_stored(0, block, bytes);
+  _tile_stored(1, block + kTile, bytes);
+  _tile_stored(2, block + kTile * stride, bytes);
+  _tile_stored(3, block + kTile * stride + kTile, bytes);
+}
+
+template <int kPlanes>
+PRUDENT_VEC void multiply_block(const char* left, const char* right, int64_t steps) {
+  if constexpr (kPlanes == 3) multiply_small_planes(left, right, steps);
+  multiply_planes<kPlanes, 0, 0>(left, right, steps);
+}
+
+// Outer indices first .. first + 15 of an operand, from depth `depth` on, at most `depth_count` deep.
+template <typename T>
+PRUDENT_VEC Operand<T> window(const MatmulOperand& x, int64_t first, int64_t outer_end, int64_t depth, int64_t depth_end) {
+  const T* data = static_cast<const T*>(x.data);
+  const int64_t at = x.depth_contiguous ? first * x.stride + depth : depth * x.stride + first;
+  return {data + at, x.stride, outer_end - first, depth_end - depth};
+}
+
+template <Side kSide, int kPlanes, typename T>
+void pack_tile(const MatmulOperand& x, int64_t first, int64_t outer_end, int64_t depth, int64_t depth_end, char* to) {
+  const Operand<T> from = window<T>(x, first, outer_end, depth, depth_end);
+  alignas(64) char tiles[kPlanes * kTileBytes];
+  char* written = kPlanes == 1 ? to : tiles;
+  if (x.depth_contiguous) {
+    write_tiles<kSide, true, kPlanes>(from, written);
+  } else {
+    write_tiles<kSide, false, kPlanes>(from, written);
+  }
+  if constexpr (kPlanes > 1) {
+    for (int p = 0; p < kPlanes; ++p) __builtin_memcpy(to + p * 2 * kTileBytes, tiles + p * kTileBytes, kTileBytes);
+  }
+}
+
+PRUDENT_VEC Vec activated(Vec x, MatmulActivation activation) {
+  const auto sigmoid_of = [](Vec v) __attribute__((always_inline)) { return sigmoid(v); };
+  switch (activation) {
+    case MatmulActivation::GeluTanh:
+      return gelu_tanh<Vec>(x, sigmoid_of).value;
+    case MatmulActivation::GeluExact:
+      return gelu_exact<Vec>(
+                 x, [](Vec v, Vec e) __attribute__((always_inline)) { return erf(v, e); },
+                 [](Vec v) __attribute__((always_inline)) { return exp(v); })
+          .value;
+    case MatmulActivation::Silu:
+      return silu<Vec>(x, sigmoid_of).value;
+    case MatmulActivation::None:
+      break;
+  }
+  return x;
+}
+
+template <typename T, typename Out>
+PRUDENT_VEC void finish_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec x) {
+  if (args.bias != nullptr) x += load_at(static_cast<const T*>(args.bias) + column, n);
+  if (args.saved != nullptr) store_at(static_cast<T*>(args.saved) + row * args.columns + column, x, n);
+  if (args.activation != MatmulActivation::None) {
+    if (args.saved != nullptr) x = round_to<T>(x);  // the gradient sees what is saved
+    x = activated(x, args.activation);
+  }
+  Out* out = static_cast<Out*>(args.out) + row * args.out_stride + column;
+  if (args.residual != nullptr) x += load_at(static_cast<const T*>(args.residual) + row * args.residual_stride + column, n);
+  if (args.accumulate) x += load_at(out, n);
+  store_at(out, x, n);
+}
+
+template <typename T, typename Out>
+PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec up, Vec gate) {
+  if (args.bias != nullptr) up += load_at(static_cast<const T*>(args.bias) + column, n);
+  if (args.gate_bias != nullptr) gate += load_at(static_cast<const T*>(args.gate_bias) + column, n);
+  if (args.saved != nullptr) {
+    store_at(static_cast<T*>(args.saved) + row * args.columns + column, up, n);
+    store_at(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
+    up = round_to<T>(up);
+    gate = round_to<T>(gate);
+  }
+  store_at(static_cast<Out*>(args.out) + row * args.out_stride + column, activated(gate, args.activation) * up, n);
+}
+
+// A finished block [rows, 32]: of a gated product columns 0-15 are the second factor, 16-31 the gate.
+template <typename T, typename Out>
+void finish_block(const MatmulArgs& args, const float* block, int64_t stride, int64_t row, int64_t rows, int64_t column) {
+  const bool gated = args.gate_right.data != nullptr;
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* from = block + i * stride;
+    const int64_t left = args.columns - column;
+    if (gated) {
+      finish_gated_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from), load(from + kTile));
+    } else {
+      finish_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from));
+      if (left > kTile) finish_vector<T, Out>(args, row + i, column + kTile, min_of(kTile, left - kTile), load(from + kTile));
+    }
+  }
+}
+
+// How the product is cut.
+struct Plan {
+  int64_t chunk, chunks;         // depth of a chunk, and how many there are
+  int64_t block_columns;         // result columns of a block: 32, or 16 of a gated product
+  int64_t panel_blocks, panels;  // blocks of a panel, and how many panels there are
+  int64_t task_rows, row_tasks;
+
+  Plan(const MatmulArgs& args, int planes) {
+    chunks = ceil_div(args.depth, kChunkDepth);
+    chunk = ceil_div(ceil_div(args.depth, chunks), kTileDepth) * kTileDepth;
+    chunks = ceil_div(args.depth, chunk);
+    block_columns = args.gate_right.data != nullptr ? kTile : kBlock;
+    const int64_t blocks = ceil_div(args.columns, block_columns);
+    const int64_t most = kPanelBytes / (chunk / kTileDepth * 2 * kTileBytes * planes);
+    panels = ceil_div(blocks, most < 1 ? 1 : most);
+    panel_blocks = ceil_div(blocks, panels);
+    panels = ceil_div(blocks, panel_blocks);
+    row_tasks = ceil_div(args.rows, kTaskRows);
+    task_rows = ceil_div(ceil_div(args.rows, row_tasks), kBlock) * kBlock;
+    row_tasks = ceil_div(args.rows, task_rows);
+  }
+};
+
+template <typename T, typename Out, int kPlanes>
+class Product {
+ public:
+  Product(const MatmulArgs& args, const Plan& plan) : args_(args), plan_(plan) {
+    const int64_t step = 2 * kTileBytes * kPlanes, steps = plan.chunk / kTileDepth;
+    block_bytes_ = steps * step;
+    sums_stride_ = plan.panel_blocks * kBlock;
+  }
+
+  int64_t workspace_bytes() const {
+    return (plan_.panel_blocks + 1) * block_bytes_ +
+           (plan_.chunks > 1 ? plan_.task_rows * sums_stride_ * 4 : kBlock * kBlock * 4);
+  }
+
+  void run(int64_t begin, int64_t end) {
+    right_ = static_cast<char*>(thread_workspace(static_cast<size_t>(workspace_bytes())));
+    left_ = right_ + plan_.panel_blocks * block_bytes_;
+    sums_ = reinterpret_cast<float*>(left_ + block_bytes_);
+    const Tiles tiles;
+    int64_t packed_panel = -1;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t panel = task / plan_.row_tasks;
+      for (int64_t chunk = 0; chunk < plan_.chunks; ++chunk) {
+        if (plan_.chunks > 1 || panel != packed_panel) pack_panel(panel, chunk);
+        packed_panel = panel;
+        run_chunk(panel, task % plan_.row_tasks, chunk);
+      }
+    }
+  }
+
+ private:
+  void pack_panel(int64_t panel, int64_t chunk) {
+    for (int64_t b = 0; b < blocks_of(panel); ++b) {
+      char* to = right_ + b * block_bytes_;
+      const int64_t column = (panel * plan_.panel_blocks + b) * plan_.block_columns;
+      const bool gated = args_.gate_right.data != nullptr;
+      for (int64_t depth = chunk * plan_.chunk; depth < depth_end(chunk); depth += kTileDepth, to += 2 * kTileBytes * kPlanes) {
+        pack_tile<Side::Right, kPlanes, T>(args_.right, column, args_.columns, depth, depth_end(chunk), to);
+        pack_tile<Side::Right, kPlanes, T>(gated ? args_.gate_right : args_.right, gated ? column : column + kTile, args_.columns,
+                                           depth, depth_end(chunk), to + kTileBytes);
+      }
+    }
+  }
+
+  void pack_left(int64_t row, int64_t row_end, int64_t chunk) {
+    char* to = left_;
+    for (int64_t depth = chunk * plan_.chunk; depth < depth_end(chunk); depth += kTileDepth, to += 2 * kTileBytes * kPlanes) {
+      pack_tile<Side::Left, kPlanes, T>(args_.left, row, row_end, depth, depth_end(chunk), to);
+      pack_tile<Side::Left, kPlanes, T>(args_.left, row + kTile, row_end, depth, depth_end(chunk), to + kTileBytes);
+    }
+  }
+
+  void run_chunk(int64_t panel, int64_t row_task, int64_t chunk) {
+    const int64_t first = row_task * plan_.task_rows, end = min_of(args_.rows, first + plan_.task_rows);
+    const int64_t steps = ceil_div(depth_end(chunk) - chunk * plan_.chunk, kTileDepth);
+    const bool last = chunk + 1 == plan_.chunks;
+    for (int64_t row = first; row < end; row += kBlock) {
+      pack_left(row, end, chunk);
+      for (int64_t b = 0; b < blocks_of(panel); ++b) {
+        float* sums = plan_.chunks > 1 ? sums_ + (row - first) * sums_stride_ + b * kBlock : sums_;
+        const int64_t stride = plan_.chunks > 1 ? sums_stride_ : kBlock;
+        if (chunk > 0) {
+          load_block(sums, stride);
+        } else {
+          _tile_zero(0);
+          _tile_zero(1);
+          _tile_zero(2);
+          _tile_zero(3);
+        }
+        multiply_block<kPlanes>(left_, right_ + b * block_bytes_, steps);
+        store_block(sums, stride);
+        if (last) {
+          finish_block<T, Out>(args_, sums, stride, row, min_of(kBlock, end - row),
+                               (panel * plan_.panel_blocks + b) * plan_.block_columns);
+        }
+      }
+    }
+  }
+
+  int64_t depth_end(int64_t chunk) const { return min_of(args_.depth, (chunk + 1) * plan_.chunk); }
+  int64_t blocks_of(int64_t panel) const {
+    const int64_t blocks = ceil_div(args_.columns, plan_.block_columns);
+    return min_of(plan_.panel_blocks, blocks - panel * plan_.panel_blocks);
+  }
+
+  const MatmulArgs& args_;
+  const Plan& plan_;
+  int64_t block_bytes_;  // of 32 packed rows or columns of one chunk
+  int64_t sums_stride_;
+  char *right_ = nullptr, *left_ = nullptr;
+  float* sums_ = nullptr;  // [task_rows, panel columns], or one block when depth is a single chunk
+};
+
+template <typename T, typename Out, int kPlanes>
+void run(const MatmulArgs& args) {
+  const Plan plan(args, kPlanes);
+  parallel_for(plan.panels * plan.row_tasks, 1,
+               [&](int64_t begin, int64_t end) { Product<T, Out, kPlanes>(args, plan).run(begin, end); });
+}
+
+}  // namespace
+
+void matmul_run(const MatmulArgs& args) {
+  if (!args.bf16) return run<float, float, 3>(args);
+  args.out_bf16 ? run<Bf16, Bf16, 1>(args) : run<Bf16, float, 1>(args);
+}
+
+}  // namespace prudent::kernels::PRUDENT_ISA

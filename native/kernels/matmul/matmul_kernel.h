@@ -1,0 +1,43 @@
+// What the AMX version of matmul takes: raw pointers, strides in items.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/dispatch.h"
+
+namespace prudent::kernels {
+
+// left[i, d] or right[d, j] as it lies in memory: `outer` is i or j, d the depth that is summed over.
+struct MatmulOperand {
+  const void* data;
+  int64_t stride;         // from one outer index to the next, or from one depth to the next
+  bool depth_contiguous;  // which of the two it is
+};
+
+enum class MatmulActivation { None, GeluTanh, GeluExact, Silu };
+
+struct MatmulArgs {
+  int64_t rows, columns, depth;
+  MatmulOperand left, right;
+  MatmulOperand gate_right;  // gated: a second right operand; data null otherwise
+  bool bf16;                 // operands, bias, residual, saved; else fp32
+  bool out_bf16;
+
+  const void* bias;       // [columns] or null
+  const void* gate_bias;  // [columns] or null
+  const void* residual;   // [rows, columns] or null
+  int64_t residual_stride;
+  MatmulActivation activation;
+  void* saved;       // [rows, columns] without gaps: what the activation was applied to, or null
+  void* saved_gate;  // gated: `saved` holds the second factor, saved_gate what the activation was applied to
+  void* out;         // [rows, columns]
+  int64_t out_stride;
+  bool accumulate;  // fp32 out: out += product
+};
+
+// For machines with has_amx() alone.
+namespace amx {
+void matmul_run(const MatmulArgs& args);
+}
+
+}  // namespace prudent::kernels

@@ -1,0 +1,81 @@
+#include "training/row_plan.h"
+
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace prudent::training {
+namespace {
+
+// Prefixes are shared in steps of this many tokens: a shorter one costs attention more than its tokens are worth, and texts of
+// one language begin alike by chance.
+constexpr int32_t kPrefixStep = 4;
+
+std::vector<models::RowView> views_of(const TokenRows& rows) {
+  std::vector<models::RowView> views;
+  views.reserve(rows.lengths.size());
+  const int32_t* ids = rows.ids.data();
+  for (const int32_t length : rows.lengths) {
+    views.push_back({ids, length});
+    ids += length;
+  }
+  return views;
+}
+
+}  // namespace
+
+int32_t common_prefix(const models::RowView& a, const models::RowView& b) {
+  const int32_t most = std::min(a.length, b.length) - 1;
+  return static_cast<int32_t>(std::mismatch(a.ids, a.ids + most, b.ids).first - a.ids);
+}
+
+RowPlan::RowPlan(const TokenRows& rows, int64_t batch_tokens, bool share)
+    : order_(rows.lengths.size()), shared_(rows.lengths.size(), 0) {
+  PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
+  const std::vector<models::RowView> views = views_of(rows);
+  std::iota(order_.begin(), order_.end(), int64_t{0});
+  if (share) {
+    std::stable_sort(order_.begin(), order_.end(), [&](int64_t left, int64_t right) {
+      const models::RowView &a = views[static_cast<size_t>(left)], &b = views[static_cast<size_t>(right)];
+      return std::lexicographical_compare(a.ids, a.ids + a.length, b.ids, b.ids + b.length);
+    });
+  }
+  for (const int64_t row : order_) rows_.push_back(views[static_cast<size_t>(row)]);
+  for (size_t place = 1; share && place < rows_.size(); ++place) {
+    shared_[place] = common_prefix(rows_[place - 1], rows_[place]) / kPrefixStep * kPrefixStep;
+  }
+  cut(batch_tokens);
+}
+
+void RowPlan::cut(int64_t batch_tokens) {
+  int64_t used = 0;
+  for (int64_t place = 0; place < static_cast<int64_t>(rows_.size()); ++place) {
+    const auto at = static_cast<size_t>(place);
+    if (place == 0 || used + rows_[at].length - shared_[at] > batch_tokens) {
+      batches_.emplace_back(place, place);
+      shared_[at] = 0;  // nothing is shared across forwards
+      used = 0;
+    }
+    used += rows_[at].length - shared_[at];
+    computed_tokens_ += rows_[at].length - shared_[at];
+    batches_.back().second = place + 1;
+  }
+}
+
+models::PackedBatch RowPlan::pack(std::pair<int64_t, int64_t> batch, const at::Device& device) const {
+  const auto [first, last] = batch;
+  return models::pack_shared({rows_.begin() + first, rows_.begin() + last}, {shared_.begin() + first, shared_.begin() + last},
+                             device);
+}
+
+at::Tensor RowPlan::in_row_order(const at::Tensor& by_place) const {
+  at::Tensor by_row = at::empty_like(by_place);
+  by_row.index_copy_(0, at::tensor(order_, at::kLong), by_place);
+  return by_row;
+}
+
+}  // namespace prudent::training

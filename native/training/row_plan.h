@@ -1,0 +1,43 @@
+// The order in which rows go through the model when only their last tokens are read: rows that begin alike stand together, so
+// that what they share (a prompt, the constant beginning of a chat template) is computed once.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "models/model.h"
+#include "models/packed_batch.h"
+#include "training/token_rows.h"
+
+namespace prudent::training {
+
+// How many first tokens both rows have in common, but fewer than either has: each keeps one of its own.
+int32_t common_prefix(const models::RowView& a, const models::RowView& b);
+
+class RowPlan {
+ public:
+  // Checked rows, which must outlive the plan. Micro-batches of at most batch_tokens computed tokens (a dearer row is alone).
+  // Without `share`: the given order, every row by itself. No result depends on the plan beyond rounding.
+  RowPlan(const TokenRows& rows, int64_t batch_tokens, bool share);
+
+  [[nodiscard]] const std::vector<std::pair<int64_t, int64_t>>& batches() const { return batches_; }
+  // Places first .. last - 1 of the plan.
+  [[nodiscard]] models::PackedBatch pack(std::pair<int64_t, int64_t> batch, const at::Device& device) const;
+  // [rows, ...] by place -> by row.
+  [[nodiscard]] at::Tensor in_row_order(const at::Tensor& by_place) const;
+  // Tokens that the forwards compute, of all those given.
+  [[nodiscard]] int64_t computed_tokens() const { return computed_tokens_; }
+
+ private:
+  void cut(int64_t batch_tokens);
+
+  std::vector<int64_t> order_;         // [rows] which row stands at each place
+  std::vector<models::RowView> rows_;  // [rows] by place
+  std::vector<int32_t> shared_;        // [rows] tokens in common with the place before
+  std::vector<std::pair<int64_t, int64_t>> batches_;
+  int64_t computed_tokens_ = 0;
+};
+
+}  // namespace prudent::training
