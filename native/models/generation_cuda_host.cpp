@@ -270,7 +270,9 @@ class SideStream {
     guard_.reset_stream(inner_);
   }
   ~SideStream() {
-    if (inner_ == outer_) return;
+    if (inner_ != outer_) finish();
+  }
+  void finish() const noexcept {
     try {
       inner_.synchronize();
     } catch (...) {  // whoever uses the results sees the failure
@@ -319,14 +321,16 @@ std::optional<Generated> generate_with_graphs(const Model& model, const PackedBa
         unread = 0;
         job.report(rows - static_cast<int64_t>(live.rows.size()), rows);
       }
-      job.poll();
       if (live.rows.empty()) break;
+      job.poll();
       if (masks && drawn == options.min_new_tokens) decoder.bar_ends(options, false);
       decoder.step(static_cast<int64_t>(live.rows.size()), options);
       ++unread;
     }
   } catch (...) {
-    state.decoder.reset();  // whatever was recorded or half done is not to be trusted
+    // Whatever was recorded or half done is not to be trusted; and a graph that still runs needs its memory.
+    stream.finish();
+    state.decoder.reset();
     throw;
   }
   if (decoder.bytes() > kKeptBytes) state.decoder.reset();
