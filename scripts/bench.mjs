@@ -1,30 +1,123 @@
-// npm run bench [-- WORD …]: runs the benches (bench/**/*.mjs) whose path holds one of the words; --list names them.
-// bench/support holds what they share and bench/peers the Python that runs beside them; neither is a bench.
+// npm run bench [-- WORD …]: runs the benches whose job name holds one of the words, writes bench/results and the tables from it.
+import { mkdtempSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { $ } from 'zx'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { appendRows, RESULTS, resultFile } from '../bench/support/results.mjs'
+import { runJob } from '../bench/support/run-job.mjs'
+import { fullTables } from '../bench/support/table.mjs'
+import { buildNativeBench } from './bench/native.mjs'
+import { findPeer } from './bench/peers.mjs'
+import { writeTables } from './bench/tables.mjs'
 import { root } from './setup/folders.mjs'
 import { filesBelow } from './setup/stamps.mjs'
 
-const run = $({ stdio: 'inherit', cwd: root, nothrow: true })
-const words = process.argv.slice(2).filter((word) => word !== '--list')
-const benches = filesBelow(join(root, 'bench'), (file) => file.endsWith('.mjs'))
-  .map((file) => relative(root, file))
-  .filter((file) => !/^bench\/(support|peers)\//.test(file))
-const wanted = benches.filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+const HELP = `npm run bench -- [WORD …] [options]     e.g. npm run bench -- training/ppo
 
-if (wanted.length === 0) {
-  process.stderr.write(
-    words.length === 0
-      ? 'bench: bench/ holds no benches\n'
-      : `bench: E_USAGE: nothing in bench/ matches ${words.join(' ')}\n`,
+  WORD            part of a bench's name: training/score, training/ppo, ops/ops, rms_norm …; none: all
+  --list          names the benches
+  --quick         tiny models and shapes, one round: tries the suite, says nothing about speed (results go to a temporary folder)
+  --rounds N      rounds of A B A B (default 5 for operations, 3 for training)
+  --only WORD     of the contestants only those whose name holds the word (may be repeated); the reference runs anyway
+  --threads N     of every side (default: all cores)
+  --no-install    do not install Python peers that are missing
+  --no-native     without the native executable: no operations, no fractions of the limit
+  --table         only write the tables of docs/benchmarks.md and README.md from bench/results
+
+PRUDENT_BENCH_LOCK      a file that is locked (flock) during each load and timed run, on machines that several people share
+PRUDENT_BENCH_VERBOSE   show what the sides say on standard error
+PRUDENT_PEERS_PYTHON, PRUDENT_PEERS_CLASSIC_PYTHON   interpreters to use instead of installing the peers
+`
+
+const OPTIONS = {
+  list: { type: 'boolean' },
+  quick: { type: 'boolean', default: false },
+  rounds: { type: 'string' },
+  only: { type: 'string', multiple: true, default: [] },
+  threads: { type: 'string', default: String(availableParallelism()) },
+  'no-install': { type: 'boolean' },
+  'no-native': { type: 'boolean' },
+  table: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+}
+
+function say(line) {
+  process.stderr.write(`bench: ${line}\n`)
+}
+
+/** bench/training/*.mjs and bench/ops/ops.mjs; a word that names none of the files is looked for inside the files of many jobs. */
+function benchFiles(words) {
+  const files = ['training', 'ops'].flatMap((folder) =>
+    filesBelow(join(root, 'bench', folder), (file) => file.endsWith('.mjs')).map((file) => relative(root, file)),
   )
-  process.exitCode = words.length === 0 ? 0 : 2
-} else if (process.argv.includes('--list')) {
-  process.stdout.write(`${wanted.join('\n')}\n`)
-} else {
-  for (const bench of wanted) {
-    process.stderr.write(`bench: ${bench}\n`)
-    const { exitCode } = await run`${process.execPath} ${join(root, bench)}`
-    if (exitCode !== 0) process.exitCode = 1
+  const matches = (file) => words.some((word) => `${file} ${file.replace(/\.mjs$/, '')}`.includes(word))
+  const chosen = files.filter(matches)
+  if (words.length === 0 || chosen.length > 0) return words.length === 0 ? files : chosen
+  return files.filter((file) => file.startsWith('bench/ops/'))
+}
+
+async function makeEnvironment(values, words) {
+  const mayInstall = !values['no-install']
+  const peers = { today: await findPeer('today', { mayInstall }), classic: await findPeer('classic', { mayInstall }) }
+  for (const [name, { missing }] of Object.entries(peers)) {
+    if (missing) say(`NO PEER ${name}: ${missing}`)
   }
+  return {
+    ...{ quick: values.quick, only: values.only, words, peers, say },
+    threads: Number(values.threads),
+    nativeBench: values['no-native'] ? undefined : await buildNativeBench(),
+    warmups: 0,
+  }
+}
+
+async function runBench(file, environment, values, folder) {
+  const { define, run, keepsSides } = await import(pathToFileURL(join(root, file)).href)
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : keepsSides ? 5 : 3))
+  const context = { ...environment, rounds, kept: keepsSides ? new Map() : undefined }
+  const outcome = { rows: [], problems: [] }
+  const keep = ({ rows, problems }, job) => {
+    appendRows(resultFile(job, folder), rows)
+    outcome.rows.push(...rows)
+    outcome.problems.push(...problems)
+  }
+  try {
+    if (run) keep(await run(context), file.replace(/^bench\/|\.mjs$/g, ''))
+    for (const job of define ? await define(context) : []) keep(await runJob(job, context), job.name.split(' ')[0])
+  } finally {
+    for (const { side } of context.kept?.values() ?? []) await side.stop()
+  }
+  return outcome
+}
+
+async function main() {
+  const { values, positionals: words } = parseArgs({ options: OPTIONS, allowPositionals: true })
+  if (values.help) return process.stdout.write(HELP)
+  if (values.table) return writeTables(say)
+  const files = benchFiles(words)
+  if (values.list) return process.stdout.write(`${files.join('\n')}\n`)
+  const environment = await makeEnvironment(values, words)
+  const folder = values.quick ? mkdtempSync(join(tmpdir(), 'prudent-bench-')) : RESULTS
+  const outcome = { rows: [], problems: [] }
+  for (const file of files) {
+    say(file)
+    const { rows, problems } = await runBench(file, environment, values, folder)
+    outcome.rows.push(...rows)
+    outcome.problems.push(...problems)
+  }
+  const compared = outcome.rows.filter(({ ratio }) => ratio)
+  if (compared.length > 0) process.stdout.write(`${fullTables(compared)}\n`)
+  for (const problem of outcome.problems) say(`DIFFERENT RESULTS, no row: ${problem}`)
+  say(`${outcome.rows.length} rows in ${folder}`)
+  if (!values.quick) writeTables(say)
+  process.exitCode = outcome.problems.length > 0 ? 1 : 0
+}
+
+try {
+  await main()
+} catch (error) {
+  say(
+    error.code?.startsWith?.('ERR_PARSE_ARGS') ? `E_USAGE: ${error.message}\n${HELP}` : (error.stack ?? error.message),
+  )
+  process.exitCode = error.code?.startsWith?.('ERR_PARSE_ARGS') ? 2 : 1
 }

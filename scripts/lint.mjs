@@ -40,7 +40,9 @@ runTool('biome', process.execPath, [
 
 const clangFormat = findOnPath('clang-format')
 if (clangFormat) {
-  const files = filesBelow(join(root, 'native'), (file) => /\.(cpp|h|cu|cuh)$/.test(file))
+  const files = ['native', 'bench'].flatMap((folder) =>
+    filesBelow(join(root, folder), (file) => /\.(cpp|h|cu|cuh)$/.test(file)),
+  )
   runTool('clang-format', clangFormat, fix ? ['-i', ...files] : ['--dry-run', '-Werror', ...files])
 } else {
   skipped.push('clang-format check')

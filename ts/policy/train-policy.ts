@@ -189,11 +189,12 @@ class PolicyLoop {
   }
 }
 
-function trainerOptions(settings: PpoSettings): Partial<PpoTrainerOptions> {
+function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
   const { beta1, beta2, eps, weightDecay, maxGradNorm } = settings.optimiser
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings
   return {
+    ...PPO_DEFAULTS,
     ...{ beta1, beta2, eps, weightDecay, weightDecayScope: 'all', maxGradNorm },
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },

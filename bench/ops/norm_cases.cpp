@@ -1,0 +1,58 @@
+// Elementwise kernels of the decoder blocks, all bound by memory.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+
+#include <cmath>
+
+#include "kernels/geglu/geglu.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rotary/rotary.h"
+#include "op_case.h"
+
+namespace prudent::bench {
+
+namespace {
+
+double bytes_of(const at::Tensor& tensor) { return static_cast<double>(tensor.nbytes()); }
+
+}  // namespace
+
+OpCase rms_norm_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), hidden = size_of(spec, "hidden");
+  OpCase op;
+  op.ours = [](const Tensors& in) { return Tensors{kernels::rms_norm(in[0], in[1], 1e-6, true)}; };
+  op.reference = [](const Tensors& in) { return Tensors{kernels::rms_norm_reference(in[0], in[1], 1e-6, true)}; };
+  op.inputs = {normal({tokens, hidden}, 1).to(device, dtype_of(spec)), normal({hidden}, 2, 0.1).to(device, dtype_of(spec))};
+  op.forward_bytes = 2 * bytes_of(op.inputs[0]);
+  op.backward_bytes = 3 * bytes_of(op.inputs[0]);  // x and dy in, dx out
+  return op;
+}
+
+OpCase rotary_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), heads = size_of(spec, "heads"), dim = size_of(spec, "head_dim");
+  const int64_t longest = size_of(spec, "positions");
+  const at::Tensor positions = at::arange(tokens, at::kLong).remainder(longest).to(device);
+  const at::Tensor frequencies = (at::arange(dim / 2, at::kFloat) * (-2.0 * std::log(10000.0) / static_cast<double>(dim))).exp();
+  const at::Tensor angles = at::arange(longest, at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
+  const at::Tensor cos = angles.cos().to(device), sin = angles.sin().to(device);
+  OpCase op;
+  op.ours = [=](const Tensors& in) { return Tensors{kernels::rotary(in[0], positions, cos, sin)}; };
+  op.reference = [=](const Tensors& in) { return Tensors{kernels::rotary_reference(in[0], positions, cos, sin)}; };
+  op.inputs = {normal({tokens, heads, dim}, 1).to(device, dtype_of(spec))};
+  op.forward_bytes = op.backward_bytes = 2 * bytes_of(op.inputs[0]);
+  return op;
+}
+
+OpCase geglu_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), width = size_of(spec, "intermediate");
+  constexpr auto kActivation = kernels::Activation::GeluTanh;
+  OpCase op;
+  op.ours = [](const Tensors& in) { return Tensors{kernels::geglu(in[0], in[1], kActivation)}; };
+  op.reference = [](const Tensors& in) { return Tensors{kernels::geglu_reference(in[0], in[1], kActivation)}; };
+  op.inputs = {normal({tokens, width}, 1).to(device, dtype_of(spec)), normal({tokens, width}, 2).to(device, dtype_of(spec))};
+  op.forward_bytes = 3 * bytes_of(op.inputs[0]);
+  op.backward_bytes = 5 * bytes_of(op.inputs[0]);  // gate, up, dy in, both gradients out
+  return op;
+}
+
+}  // namespace prudent::bench

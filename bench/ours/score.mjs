@@ -1,0 +1,14 @@
+import { RewardModel } from '../../dist/ts/index.js'
+import { heldBytes, timed } from './timed.mjs'
+
+/** Scores rows. `sharePrefixes`: whether what rows have in common at their beginning is computed once. */
+export async function load({ folder, dtype, rows, sharePrefixes = false }) {
+  const model = await RewardModel.load(folder, { dtype })
+  const call = () => model.score({ ids: rows }, { sharePrefixes })
+  const tokens = rows.reduce((sum, row) => sum + row.length, 0)
+  return {
+    held: heldBytes(model.info, { training: false }),
+    check: async () => ({ scores: (await call()).flatMap(({ scores }) => [...scores]) }),
+    run: async () => ({ seconds: (await timed(call)).seconds, tokens }),
+  }
+}

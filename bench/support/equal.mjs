@@ -1,0 +1,41 @@
+// Results are compared before anything is timed. A job whose sides disagree has no row.
+
+/**
+ * Tolerances by dtype of a contestant against the reference contestant (fp32), as error relative to the largest value (and at least
+ * to `floor` of the quantity, so that values near zero are judged on the scale of the others).
+ *  float32: the same sums in another order, through a dozen layers: PyTorch's own noise is 4e-6, typical mistakes are above 1e-4.
+ *  bfloat16: 8 bits of significand through a dozen layers. A row's error grows with depth like sqrt(layers) / 256; mistakes of
+ *  substance (a wrong last token, a head too few) move scores by their own size.
+ */
+export const TOLERANCES = { float32: 1e-4, bfloat16: 0.06 }
+
+/** max |a - b| / max(|b|) over one array; infinite when lengths differ or a value is not finite. */
+export function relativeError(actual, expected) {
+  if (actual.length !== expected.length || actual.length === 0) return Number.POSITIVE_INFINITY
+  let worst = 0
+  let scale = 0
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(actual[i] - expected[i])
+    if (!Number.isFinite(difference)) return Number.POSITIVE_INFINITY
+    worst = Math.max(worst, difference)
+    scale = Math.max(scale, Math.abs(expected[i]))
+  }
+  return worst / (scale || 1)
+}
+
+/**
+ * @param {Record<string, number[]>} actual
+ * @param {Record<string, number[]>} expected quantities by name; those that only one side has are not compared
+ * @param {number | Record<string, number | null>} tolerance one for all, or by name; null: not compared
+ * @returns {{ errors: Record<string, number>, problems: string[] }}
+ */
+export function compareResults(actual, expected, tolerance) {
+  const allowed = (name) => (typeof tolerance === 'number' ? tolerance : (tolerance[name] ?? null))
+  const names = Object.keys(expected).filter((name) => name in actual && allowed(name) !== null)
+  const errors = Object.fromEntries(names.map((name) => [name, relativeError(actual[name], expected[name])]))
+  const problems = names
+    .filter((name) => !(errors[name] <= allowed(name)))
+    .map((name) => `${name} is off by ${errors[name].toPrecision(3)}, allowed is ${allowed(name)}`)
+  if (names.length === 0) problems.push('the two sides have no result in common')
+  return { errors, problems }
+}

@@ -1,0 +1,200 @@
+/**
+ * The bench suite itself: that what it calls equal is equal, that sides take turns, that a slower row is shown, and that a small run
+ * goes through. Nothing here asserts a time.
+ */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { RewardModel } from '../../ts/index.js'
+
+const root = resolve(import.meta.dirname, '..', '..', '..')
+const support = (name: string) => import(pathToFileURL(join(root, 'bench', 'support', `${name}.mjs`)).href)
+const FAKE_SIDE = join(root, 'test', 'bench', 'sides', 'fake-side.mjs')
+
+let folder: string
+beforeAll(() => {
+  // Whoever runs the tests may hold that lock.
+  delete process.env.PRUDENT_BENCH_LOCK
+  folder = mkdtempSync(join(tmpdir(), 'prudent-suite-'))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('statistics', () => {
+  test('quantiles are numpy’s, the ratio is that of the medians with the spread of neighbouring runs', async () => {
+    const { quantile, speedRatio } = await support('statistics')
+    expect(quantile([4, 1, 3, 2], 0.5)).toBe(2.5)
+    expect(quantile([1, 2, 3, 4, 5, 6], 0.2)).toBeCloseTo(2, 12)
+    // Both are twice as slow in the second round: the ratio does not notice.
+    const ratio = speedRatio([1, 2, 1], [3, 6, 3])
+    expect(ratio).toEqual({ median: 3, p20: 3, p80: 3 })
+    expect(speedRatio([2, 2], [1, 1]).median).toBe(0.5)
+  })
+})
+
+describe('results are compared before anything is timed', () => {
+  test.each([
+    ['off by more than the tolerance', { scores: [1, 2.01] }],
+    ['not a number', { scores: [1, Number.NaN] }],
+    ['too few', { scores: [1] }],
+    ['nothing in common', { other: [1, 2] }],
+  ])('%s is a problem', async (_, actual) => {
+    const { compareResults } = await support('equal')
+    expect(compareResults(actual, { scores: [1, 2] }, 1e-3).problems).toHaveLength(1)
+  })
+
+  test('within the tolerance is none; tolerances may be named', async () => {
+    const { compareResults } = await support('equal')
+    expect(compareResults({ scores: [1, 2.001] }, { scores: [1, 2] }, 1e-3).problems).toEqual([])
+    expect(compareResults({ ids: [3] }, { ids: [3] }, { ids: 0 }).problems).toEqual([])
+    expect(compareResults({ ids: [4] }, { ids: [3] }, { ids: 0 }).problems).toHaveLength(1)
+  })
+})
+
+/** A job of fake sides: real processes that speak the protocol, hold some memory and answer with what they were told. */
+function fakeJob(answers: Record<string, number[]>) {
+  const contestants = Object.entries(answers).map(([name, scores]) => ({
+    ...{ name, kind: 'today', dtype: 'float32', job: 'fake' },
+    options: { scores, megabytes: name === 'large' ? 96 : 1 },
+  }))
+  const [ours, peer] = Object.keys(answers)
+  return { name: 'training/fake', reference: peer, contestants, comparisons: [{ ours, peer, goal: { memory: 0.5 } }] }
+}
+
+async function runFake(answers: Record<string, number[]>, rounds = 3) {
+  const { runJob } = await support('run-job')
+  const said: string[] = []
+  const peers = { today: { python: process.execPath, env: {} } }
+  const environment = { threads: 1, peers, rounds, warmups: 1, quick: true, say: (line: string) => said.push(line) }
+  const outcome = await runJob(fakeJob(answers), { ...environment, peerScript: FAKE_SIDE })
+  return { ...outcome, said }
+}
+
+describe('a job', () => {
+  test('times sides in turn, A B A B, and measures each one’s own memory', async () => {
+    const { rows, said, problems } = await runFake({ small: [1, 2], large: [1, 2] })
+    expect(problems).toEqual([])
+    const turns = said.flatMap((line: string) => /^(?:round \d\/3|warm-up) (\w+):/.exec(line)?.[1] ?? [])
+    expect(turns).toEqual(['small', 'large', 'small', 'large', 'small', 'large', 'small', 'large'])
+    const [row] = rows
+    expect(row.ours.samples).toHaveLength(3)
+    expect(row.peer.peakBytes - row.ours.peakBytes).toBeGreaterThan(64 * 2 ** 20)
+    expect(row.ratio.median).toBeGreaterThan(0)
+    expect(row).toMatchObject({
+      job: 'training/fake',
+      machine: { cores: expect.any(Number) },
+      commit: expect.any(String),
+    })
+  })
+
+  test('gives no row when the results differ', async () => {
+    const { rows, problems } = await runFake({ small: [1, 2.5], large: [1, 2] }, 1)
+    expect(rows).toEqual([])
+    expect(problems).toEqual([expect.stringContaining('small: scores is off by')])
+  })
+
+  test('fails with what the side said when it dies', async () => {
+    await expect(runFake({ small: [], large: [1] }, 1)).rejects.toThrow('no scores given')
+  })
+})
+
+describe('tables', () => {
+  test('a slower row is shown like any other, its goal as missed', async () => {
+    const { rows } = await runFake({ small: [1], large: [1] }, 1)
+    const { fullTables } = await support('table')
+    const slower = { ...rows[0], ratio: { median: 0.42, p20: 0.4, p80: 0.44 }, goal: { ratio: 2 } }
+    const text = fullTables([slower])
+    expect(text).toContain('**0.42×** (0.40–0.44)')
+    expect(text).toContain('≥ 2× ✗')
+    expect(fullTables([{ ...slower, ratio: { median: 2.5, p20: 2, p80: 3 } }])).toContain('≥ 2× ✓')
+  })
+
+  test('only what stands between the markers is replaced', async () => {
+    const { replaceBetween } = await support('table')
+    const text = 'a\n<!-- bench:jobs -->\nold\n<!-- /bench:jobs -->\nb\n'
+    expect(replaceBetween(text, 'jobs', 'new')).toBe('a\n<!-- bench:jobs -->\nnew\n<!-- /bench:jobs -->\nb\n')
+    expect(replaceBetween(text, 'ops', 'new')).toBeUndefined()
+  })
+
+  test('of each comparison the latest row is shown, and none of a quick run', async () => {
+    const { latestRows } = await support('results')
+    const row = (date: string, quick: boolean) => ({ date, quick, job: 'j', row: 'r' })
+    const rows = [row('2026-01-02', false), row('2026-01-03', true), row('2026-01-01', false)]
+    expect(latestRows(rows)).toEqual([row('2026-01-02', false)])
+  })
+})
+
+test('weights are seeded, hold the same numbers in both dtypes, and load', async () => {
+  const { writeModel, CONFIGS } = await support('models')
+  const ids = [[11, 12, 13], [20]]
+  const scores = []
+  for (const [name, dtype, seed] of [
+    ['a', 'float32', 1],
+    ['b', 'bfloat16', 1],
+    ['c', 'float32', 2],
+  ] as const) {
+    writeModel(join(folder, name), CONFIGS['gemma-tiny-10-heads'], dtype, seed)
+    const model = await RewardModel.load(join(folder, name), { dtype: 'float32' })
+    scores.push((await model.score({ ids })).flatMap((row) => [...row.scores]))
+    await model.dispose()
+  }
+  expect(scores[0]).toHaveLength(20)
+  expect(scores[1]).toEqual(scores[0])
+  expect(scores[2]).not.toEqual(scores[0])
+})
+
+test('the limit of a job counts each product once, and the last block only where it is read', async () => {
+  const { forwardProducts, flopsOf, withBackward, mergeProducts, limitSeconds } = await support('limit')
+  const config = {
+    ...{ model_type: 'gpt2', n_embd: 4, n_layer: 2, n_head: 2, vocab_size: 10 },
+  }
+  // Queries, keys and values of both layers; the rest of the last block for one row alone.
+  const whole = 2 * 10 * (12 * 4) * 2
+  const rest = 2 * 4 * (4 + 16 + 16)
+  const products = forwardProducts(config, 10, 1)
+  expect(flopsOf(products)).toBe(whole + rest * 10 + rest * 1)
+  expect(flopsOf(withBackward(products))).toBe(3 * flopsOf(products))
+  const merged = mergeProducts(products)
+  expect(flopsOf(merged)).toBe(flopsOf(products))
+  expect(limitSeconds([{ m: 1, n: 1, k: 1, count: 3 }], [0.5], 6).seconds).toBe(3)
+})
+
+describe('npm run bench -- --quick', () => {
+  const run = (args: string[], env: Record<string, string | undefined> = {}) =>
+    promisify(execFile)(
+      process.execPath,
+      [join(root, 'scripts', 'bench.mjs'), '--quick', '--no-install', '--no-native', ...args],
+      {
+        cwd: root,
+        env: { ...process.env, PRUDENT_CACHE: folder, ...env },
+      },
+    )
+
+  function rowsOf(stderr: string) {
+    const results = /rows in (\S+)$/m.exec(stderr)?.[1] ?? ''
+    const rows = readdirSync(results).flatMap((file) => readFileSync(join(results, file), 'utf8').trim().split('\n'))
+    rmSync(results, { recursive: true })
+    return rows.map((line) => JSON.parse(line))
+  }
+
+  test('says which peers are missing and measures what is there', async () => {
+    const { stderr, stdout } = await run(['training/heads'], { PRUDENT_PEERS_PYTHON: '' })
+    expect(stderr).toContain('NO PEER today')
+    expect(stderr).toContain('NOT CHECKED')
+    expect(rowsOf(stderr)).toEqual([expect.objectContaining({ row: 'ours first / ours forward', quick: true })])
+    expect(stdout).toContain('### training/heads')
+  }, 120_000)
+
+  const peer = process.env.PRUDENT_PEERS_PYTHON ? test : test.skip
+  peer(
+    'training/score agrees with transformers',
+    async () => {
+      const { stderr } = await run(['training/score'])
+      expect(rowsOf(stderr)).toHaveLength(5)
+    },
+    300_000,
+  )
+})
