@@ -30,7 +30,7 @@ function runCpp() {
   const totals = emptyTotals()
   // The kernels choose their instruction set at run time: the lesser ones are tested by capping the choice.
   const runs = executables.flatMap((name) =>
-    (name === 'test_kernels' ? ['', 'avx2', 'baseline'] : ['']).map((capability) => [name, capability]),
+    (name === 'test_kernels' ? ['', 'avx512', 'avx2', 'baseline'] : ['']).map((capability) => [name, capability]),
   )
   for (const [name, capability] of runs) {
     const result = runDoctest(join(folder, name), { env: { PRUDENT_CPU_CAPABILITY: capability } })

@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   E_DATA: 'A row of a data set or an input line cannot be used.',
   E_NON_FINITE: 'A loss, gradient or score is not a finite number.',
   E_CANCELLED: 'The call was aborted.',
+  E_TIMEOUT: 'A request was not answered before its deadline.',
   E_DISPOSED: 'The handle was disposed of.',
   E_BUSY: 'The queue is full, or the operation needs an idle executor.',
   E_OUT_OF_MEMORY: 'Memory ran out.',

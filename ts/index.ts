@@ -23,6 +23,15 @@ export { Policy, type SamplingOptions } from './addon/policy.js'
 export { PPO_DEFAULTS, PpoTrainer, Rollout } from './addon/ppo-trainer.js'
 export { RewardModel, type RewardModelOptions, type RowScore, type ScoreCallOptions } from './addon/reward-model.js'
 export type { TokenIds } from './addon/rows.js'
+export {
+  ScoreBatcher,
+  ScoreBatcherMember,
+  type ScoreBatcherOptions,
+  type ScoreBatcherStatistics,
+  type ScoreRequestOptions,
+  type ScoreRows,
+  type ScoringModel,
+} from './addon/score-batcher.js'
 export { configureExecutor, systemInfo } from './addon/system.js'
 export {
   HeadsTrainer,

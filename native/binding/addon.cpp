@@ -9,10 +9,12 @@
 #include "binding/ppo_trainer_handle.h"
 #include "binding/system_info.h"
 #include "binding/trainer_handle.h"
+#include "core/cpu_memory.h"
 
 namespace prudent::binding {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  install_cpu_allocator();
   env.SetInstanceData(new Environment(env));
   define_cancel_token(env);
   ModelHandle::define(env);

@@ -7,6 +7,7 @@
 
 #include "binding/process_exit.h"
 #include "core/cpu.h"
+#include "core/cpu_memory.h"
 #include "core/error.h"
 
 namespace prudent::binding {
@@ -82,11 +83,21 @@ void Executor::start_lane() {
   ++started_;
 }
 
+void Executor::wait_for_work(std::unique_lock<std::mutex>& lock, uint64_t generation) {
+  const auto called = [&] { return !ready_.empty() || generation != generation_; };
+  if (!wake_.wait_for(lock, kIdleAfter, called) && running_ == 0) {
+    lock.unlock();
+    release_free_cpu_memory();
+    lock.lock();
+  }
+  wake_.wait(lock, called);
+}
+
 void Executor::run_lane(uint64_t generation, int threads) {
   at::set_num_threads(threads);  // OpenMP keeps this per calling thread
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [&] { return !ready_.empty() || generation != generation_; });
+    wait_for_work(lock, generation);
     if (generation != generation_) return;
     std::shared_ptr<Strand> strand = std::move(ready_.front());
     ready_.pop_front();

@@ -5,6 +5,7 @@
 
 #include <c10/core/Device.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -74,7 +75,11 @@ class Executor : public std::enable_shared_from_this<Executor> {
   void retire();
 
  private:
+  // With no job for this long the memory that is kept for the next one goes back to the system.
+  static constexpr std::chrono::seconds kIdleAfter{2};
+
   void start_lane();
+  void wait_for_work(std::unique_lock<std::mutex>& lock, uint64_t generation);
   void run_lane(uint64_t generation, int threads);
 
   mutable std::mutex mutex_;

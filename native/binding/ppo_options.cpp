@@ -39,6 +39,8 @@ training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   result.whiten_advantages = options.flag("whitenAdvantages", std::nullopt);
   result.whiten_rewards = options.flag("whitenRewards", std::nullopt);
   result.kl_estimator = read_kl_estimator(options, "klEstimator", std::nullopt);
+  result.old_from_sampling = options.choice<bool>("oldLogprobs", std::nullopt, {{"forward", false}, {"sampling", true}});
+  result.share_forward = options.flag("shareForward", std::nullopt);
   result.early_stopping = options.flag("earlyStopping", std::nullopt);
   result.target_kl = options.number("targetKl", std::nullopt, kPositive);
   result.activation_checkpointing = options.flag("activationCheckpointing", false);

@@ -122,9 +122,8 @@ Napi::Value create_reward_trainer(const Napi::CallbackInfo& info) {
     parsed.share_prefixes = options.flag("sharePrefixes", parsed.share_prefixes);
     parsed.activation_checkpointing = options.flag("activationCheckpointing", parsed.activation_checkpointing);
     options.finish();
-    return create_model_trainer<RewardTrainerHandle>(info, model, [=](const std::shared_ptr<models::Model>& weights) {
-      return training::RewardTrainer(weights, parsed);
-    });
+    return create_model_trainer<RewardTrainerHandle>(
+        info, model, [=](const std::shared_ptr<models::Model>& weights) { return training::RewardTrainer(weights, parsed); });
   });
 }
 

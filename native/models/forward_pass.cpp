@@ -43,7 +43,8 @@ struct CheckpointNode : torch::autograd::Function<CheckpointNode> {
     const variable_list found = torch::autograd::grad({block->run(inputs.front())}, wanted, {grads.front()}, std::nullopt,
                                                       /*create_graph=*/false, /*allow_unused=*/true);
     variable_list result;
-    for (auto next = found.begin(); const at::Tensor& input : inputs) result.push_back(input.requires_grad() ? *next++ : at::Tensor());
+    for (auto next = found.begin(); const at::Tensor& input : inputs)
+      result.push_back(input.requires_grad() ? *next++ : at::Tensor());
     result.emplace_back();  // the block
     return result;
   }

@@ -17,12 +17,25 @@ void check_options(const GenerateOptions& options) {
   PRUDENT_CHECK(options.max_new_tokens >= 1, "E_RANGE", "maxNewTokens", "at least 1", std::to_string(options.max_new_tokens));
   PRUDENT_CHECK(options.min_new_tokens >= 0 && options.min_new_tokens <= options.max_new_tokens, "E_RANGE", "minNewTokens",
                 "between 0 and maxNewTokens", std::to_string(options.min_new_tokens));
+  PRUDENT_CHECK(!options.record || options.min_new_tokens == 0, "E_RANGE", "minNewTokens",
+                "0, as the recorded log-probabilities are those of the whole vocabulary, EOS included",
+                std::to_string(options.min_new_tokens));
 }
+
+struct Response {
+  std::vector<int32_t> ids;
+  std::vector<float> logprobs, values;  // when recorded
+};
 
 // The rows that still generate, in the order of the cache.
 struct LiveRows {
-  std::vector<int64_t> rows;                    // which row of the request sits in each slot
-  std::vector<std::vector<int32_t>> responses;  // by row of the request
+  std::vector<int64_t> rows;        // which row of the request sits in each slot
+  std::vector<Response> responses;  // by row of the request
+};
+
+struct Drawn {
+  at::Tensor ids;               // [live rows] int64 on the CPU
+  at::Tensor logprobs, values;  // [live rows] fp32 on the CPU, when recorded
 };
 
 at::Tensor gather(const std::vector<int64_t>& rows, const std::vector<int64_t>& values) {
@@ -32,26 +45,42 @@ at::Tensor gather(const std::vector<int64_t>& rows, const std::vector<int64_t>& 
   return out;
 }
 
-at::Tensor draw(const at::Tensor& logits, const LiveRows& live, const std::vector<int64_t>& keys,
-                const std::vector<int64_t>& next_positions, const GenerateOptions& options, int64_t step) {
-  at::Tensor allowed = logits;
-  if (step < options.min_new_tokens && !options.eos_token_ids.empty()) {
-    allowed = logits.clone();
+// `hidden` [live rows, hidden]: the states that the next tokens are drawn from.
+Drawn draw(const Model& model, const at::Tensor& hidden, const LiveRows& live, const std::vector<int64_t>& keys,
+           const std::vector<int64_t>& next_positions, const GenerateOptions& options, int64_t step) {
+  at::Tensor logits = model.logits(hidden);
+  if (step < options.min_new_tokens) {
     for (const int64_t eos : options.eos_token_ids) {
-      if (eos >= 0 && eos < logits.size(1)) allowed.select(1, eos).fill_(-std::numeric_limits<double>::infinity());
+      if (eos >= 0 && eos < logits.size(1)) logits.select(1, eos).fill_(-std::numeric_limits<double>::infinity());
     }
   }
-  return kernels::sample(allowed, gather(live.rows, keys), gather(live.rows, next_positions), options.sampling).to(at::kCPU);
+  Drawn drawn;
+  drawn.ids = kernels::sample(logits, gather(live.rows, keys), gather(live.rows, next_positions), options.sampling,
+                              options.record ? &drawn.logprobs : nullptr)
+                  .to(at::kCPU);
+  if (options.record) {
+    drawn.logprobs = drawn.logprobs.to(at::kCPU);
+    drawn.values = model.values(hidden).to(at::kCPU).contiguous();
+  }
+  return drawn;
 }
 
-// Appends the drawn ids; rows that are done leave the cache. Returns the ids of the rows that stay, in slot order.
+void append(LiveRows& live, const Drawn& drawn) {
+  const auto* ids = drawn.ids.const_data_ptr<int64_t>();
+  for (size_t slot = 0; slot < live.rows.size(); ++slot) {
+    Response& response = live.responses[static_cast<size_t>(live.rows[slot])];
+    response.ids.push_back(static_cast<int32_t>(ids[slot]));
+    if (!drawn.logprobs.defined()) continue;
+    response.logprobs.push_back(drawn.logprobs.const_data_ptr<float>()[slot]);
+    response.values.push_back(drawn.values.const_data_ptr<float>()[slot]);
+  }
+}
+
+// Rows that are done leave the cache. Returns the ids of the rows that stay, in slot order.
 std::vector<int64_t> advance(LiveRows& live, const at::Tensor& drawn, KvCache& cache, const GenerateOptions& options,
                              bool last_step) {
   const auto* ids = drawn.const_data_ptr<int64_t>();
   std::vector<int64_t> stay(ids, ids + live.rows.size());
-  for (size_t slot = 0; slot < live.rows.size(); ++slot) {
-    live.responses[static_cast<size_t>(live.rows[slot])].push_back(static_cast<int32_t>(ids[slot]));
-  }
   const auto done = [&](int64_t id) {
     return last_step || std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), id) != options.eos_token_ids.end();
   };
@@ -85,12 +114,24 @@ PackedBatch next_batch(const std::vector<int64_t>& ids, const KvCache& cache, co
   return batch;
 }
 
+Generated collect(const std::vector<Response>& responses) {
+  Generated result;
+  for (const Response& response : responses) {
+    result.ids.insert(result.ids.end(), response.ids.begin(), response.ids.end());
+    result.logprobs.insert(result.logprobs.end(), response.logprobs.begin(), response.logprobs.end());
+    result.values.insert(result.values.end(), response.values.begin(), response.values.end());
+    result.lengths.push_back(static_cast<int32_t>(response.ids.size()));
+  }
+  return result;
+}
+
 }  // namespace
 
 Generated generate(const Model& model, const PackedBatch& prompts, const std::vector<int64_t>& row_keys,
                    const GenerateOptions& options, const Job& job) {
   check_options(options);
   (void)model.lm_weight();
+  PRUDENT_CHECK(!options.record || model.has_value_head(), "E_NO_HEAD", "model", "a policy with a value head", "none");
   const int64_t rows = prompts.rows();
   PRUDENT_CHECK(static_cast<int64_t>(row_keys.size()) == rows, "E_SHAPE", "rowKeys", std::to_string(rows) + " keys",
                 std::to_string(row_keys.size()));
@@ -111,20 +152,16 @@ Generated generate(const Model& model, const PackedBatch& prompts, const std::ve
   at::Tensor last = model.hidden(prompts, &cache, {.rows = prompts.last_index()});
   for (int64_t step = 0; step < options.max_new_tokens; ++step) {
     job.poll();
-    const at::Tensor drawn = draw(model.logits(last), live, row_keys, positions, options, step);
-    const auto ids = advance(live, drawn, cache, options, step + 1 == options.max_new_tokens);
+    const Drawn drawn = draw(model, last, live, row_keys, positions, options, step);
+    append(live, drawn);
+    const auto ids = advance(live, drawn.ids, cache, options, step + 1 == options.max_new_tokens);
     job.report(rows - static_cast<int64_t>(live.rows.size()), rows);
     if (ids.empty()) break;
     for (const int64_t row : live.rows) ++positions[static_cast<size_t>(row)];
     last = model.hidden(next_batch(ids, cache, model.device()), &cache);
   }
 
-  Generated result;
-  for (const auto& response : live.responses) {
-    result.ids.insert(result.ids.end(), response.begin(), response.end());
-    result.lengths.push_back(static_cast<int32_t>(response.size()));
-  }
-  return result;
+  return collect(live.responses);
 }
 
 }  // namespace prudent::models

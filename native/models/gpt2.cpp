@@ -1,13 +1,11 @@
 #include "models/gpt2.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/silu.h>
 
 #include <cmath>
 
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/linear/linear.h"
 #include "models/attention.h"
 #include "models/parameter_source.h"
 
@@ -47,7 +45,14 @@ Gpt2::Affine Gpt2::take_conv(ParameterSource& source, const std::string& name, i
 }
 
 // x weight + bias
-at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) { return at::addmm(affine.bias, x, affine.weight); }
+at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) {
+  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias});
+}
+
+// residual + x weight + bias
+at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine) {
+  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .residual = residual});
+}
 
 // Outputs first .. first + count - 1 of a projection.
 Gpt2::Affine Gpt2::columns(const Affine& affine, int64_t first, int64_t count) {
@@ -55,18 +60,13 @@ Gpt2::Affine Gpt2::columns(const Affine& affine, int64_t first, int64_t count) {
 }
 
 at::Tensor Gpt2::norm(const at::Tensor& x, const Affine& affine) const {
-  return at::layer_norm(x, {config_.hidden_size}, affine.weight, affine.bias, config_.norm_eps);
-}
-
-at::Tensor Gpt2::activate(const at::Tensor& x) const {
-  if (config_.activation == kernels::Activation::Silu) return at::silu(x);
-  return at::gelu(x, config_.activation == kernels::Activation::GeluTanh ? "tanh" : "none");
+  return kernels::layer_norm(x, affine.weight, affine.bias, config_.norm_eps);
 }
 
 std::vector<at::Tensor> Gpt2::parameters_of(const Layer& layer) {
   std::vector<at::Tensor> parameters;
-  for (const Affine* affine : {&layer.attention_norm, &layer.qkv, &layer.attention_out, &layer.feed_forward_norm, &layer.up,
-                               &layer.down}) {
+  for (const Affine* affine :
+       {&layer.attention_norm, &layer.qkv, &layer.attention_out, &layer.feed_forward_norm, &layer.up, &layer.down}) {
     parameters.push_back(affine->weight);
     parameters.push_back(affine->bias);
   }
@@ -92,13 +92,16 @@ at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass
   const auto split = [&](const at::Tensor& from) { return from.unflatten(1, {config_.heads, config_.head_dim}); };
   const at::Tensor mixed = attend(split(q), split(kv.narrow(1, 0, width)), split(kv.narrow(1, width, width)), pass.layout(last),
                                   pass.cache(), index, scale);
-  return pass.read(x, last).add(project(mixed, layer.attention_out));
+  return project_onto(pass.read(x, last), mixed, layer.attention_out);
 }
 
 at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
   const Layer& layer = layers_[static_cast<size_t>(index)];
   const at::Tensor mixed = attention(index, x, pass);
-  return mixed.add(project(activate(project(norm(mixed, layer.feed_forward_norm), layer.up)), layer.down));
+  const at::Tensor wide =
+      kernels::linear(norm(mixed, layer.feed_forward_norm), layer.up.weight,
+                      {.layout = kernels::WeightLayout::InOut, .bias = layer.up.bias, .activation = config_.activation});
+  return project_onto(mixed, wide, layer.down);
 }
 
 at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {

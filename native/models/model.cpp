@@ -9,6 +9,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "kernels/linear/linear.h"
 #include "kernels/multi_head/multi_head.h"
 #include "models/gpt2.h"
 #include "models/parameter_source.h"
@@ -117,7 +118,7 @@ int64_t Model::parameter_bytes() const {
   return bytes;
 }
 
-at::Tensor Model::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_weight()); }
+at::Tensor Model::logits(const at::Tensor& hidden) const { return kernels::linear(hidden, lm_weight()); }
 
 at::Tensor Model::last_hidden(const PackedBatch& batch, bool checkpoint) const {
   return hidden(batch, nullptr, {.rows = batch.last_index(), .checkpoint = checkpoint});

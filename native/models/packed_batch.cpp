@@ -104,7 +104,8 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
   for (int64_t row = 0, at = 0; row < rows; at += lengths[row], ++row) {
     for (int64_t i = at; i < at + lengths[row]; ++i) {
       PRUDENT_CHECK(ids[i] >= 0 && ids[i] < vocab_size, "E_RANGE", "ids[" + std::to_string(i) + "]",
-                    "a token id in [0, " + std::to_string(vocab_size) + "), in row " + std::to_string(row), std::to_string(ids[i]));
+                    "a token id in [0, " + std::to_string(vocab_size) + "), in row " + std::to_string(row),
+                    std::to_string(ids[i]));
     }
     segments.push_back({ids + at, lengths[row], -1, true});
   }

@@ -10,10 +10,10 @@
 namespace prudent::models {
 
 struct PackedBatch {
-  at::Tensor ids;                // [tokens] int64, on the model's device
-  at::Tensor positions;          // [tokens] int64, from 0 in each row
-  at::Tensor cu_seqlens;         // [segments + 1] int32, on the CPU
-  at::Tensor parents;            // [segments] int32, on the CPU: the segment that each continues, or -1; undefined: nothing is shared
+  at::Tensor ids;         // [tokens] int64, on the model's device
+  at::Tensor positions;   // [tokens] int64, from 0 in each row
+  at::Tensor cu_seqlens;  // [segments + 1] int32, on the CPU
+  at::Tensor parents;     // [segments] int32, on the CPU: the segment that each continues, or -1; undefined: nothing is shared
   std::vector<int32_t> lengths;  // [segments]; where nothing is shared a segment is a row
   std::vector<int64_t> ends;     // [rows] each row's last token, ascending
 

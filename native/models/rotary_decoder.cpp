@@ -1,13 +1,12 @@
 #include "models/rotary_decoder.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/geglu/geglu.h"
+#include "kernels/gated_linear/gated_linear.h"
+#include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
 #include "models/attention.h"
@@ -20,15 +19,6 @@ double embedding_scale(const ModelConfig& config, at::ScalarType dtype) {
   if (config.architecture != Architecture::Gemma) return 1.0;
   const auto scale = static_cast<float>(std::sqrt(static_cast<double>(config.hidden_size)));
   return dtype == at::kBFloat16 ? static_cast<double>(static_cast<float>(c10::BFloat16(scale))) : static_cast<double>(scale);
-}
-
-at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
-// residual + x weight^T (+ bias), without a separate pass for the sum.
-at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return bias.defined() ? residual.add(at::linear(x, weight, bias)) : at::addmm(residual, x, weight.t());
 }
 
 }  // namespace
@@ -87,7 +77,7 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const bool last = index + 1 == config_.layers;
   const auto [cos, sin] = rope_.tables(pass.longest_row());
   const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
-    return project(from, projection.weight, projection.bias).view({from.size(0), heads, config_.head_dim});
+    return kernels::linear(from, projection.weight, {.bias = projection.bias}).view({from.size(0), heads, config_.head_dim});
   };
   const at::Tensor normed = norm(x, layer.attention_norm);
   const at::Tensor k = kernels::rotary(split(layer.k, normed, config_.kv_heads), pass.positions(false), cos, sin);
@@ -95,14 +85,15 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const at::Tensor q = kernels::rotary(split(layer.q, pass.read(normed, last), config_.heads), pass.positions(last), cos, sin);
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   const at::Tensor mixed = attend(q, k, v, pass.layout(last), pass.cache(), index, scale);
-  return project_onto(pass.read(x, last), mixed, layer.o.weight, layer.o.bias);
+  return kernels::linear(mixed, layer.o.weight, {.bias = layer.o.bias, .residual = pass.read(x, last)});
 }
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) const {
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
-  const at::Tensor gated = kernels::geglu(project(normed, layer.gate.weight, layer.gate.bias),
-                                          project(normed, layer.up.weight, layer.up.bias), config_.activation);
-  return project_onto(x, gated, layer.down.weight, layer.down.bias);
+  const kernels::GatedWeights weights{
+      .gate = layer.gate.weight, .up = layer.up.weight, .gate_bias = layer.gate.bias, .up_bias = layer.up.bias};
+  const at::Tensor gated = kernels::gated_linear(normed, weights, config_.activation);
+  return kernels::linear(gated, layer.down.weight, {.bias = layer.down.bias, .residual = x});
 }
 
 at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
@@ -54,6 +55,11 @@ void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& pro
                   "an integer in [1, " + std::to_string(rows.lengths[row]) + ") (prompt and response of at least one token)",
                   std::to_string(prompt_lengths[row]));
   }
+}
+
+template <typename T>
+void append(std::vector<T>& to, const std::vector<T>& more) {
+  to.insert(to.end(), more.begin(), more.end());
 }
 
 }  // namespace
@@ -108,8 +114,8 @@ at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64
   return at::cat(parts).contiguous();
 }
 
-TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
-                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
+models::Generated generate_responses(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                                     const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
   const c10::NoGradGuard no_grad;
   check_rows(prompts, model.config(), "prompts");
   PRUDENT_CHECK(row_keys.empty() || row_keys.size() == prompts.lengths.size(), "E_SHAPE", "rowKeys",
@@ -123,7 +129,7 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
     PRUDENT_CHECK(costs[row] <= model.config().max_positions, "E_TOO_LONG", "prompts.lengths[" + std::to_string(row) + "]",
                   "prompt + new tokens <= " + std::to_string(model.config().max_positions), std::to_string(costs[row]));
   }
-  TokenRows result;
+  models::Generated result;
   for (const auto& [first, last] : micro_batches(costs, batch_tokens, "batchTokens")) {
     job.poll();
     const std::vector<int64_t> batch_keys(keys.begin() + first, keys.begin() + last);
@@ -133,10 +139,18 @@ TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, co
       job.report(start + done, total);
     });
     const models::Generated part = models::generate(model, pack_rows(model, prompts, first, last), batch_keys, options, part_job);
-    result.ids.insert(result.ids.end(), part.ids.begin(), part.ids.end());
-    result.lengths.insert(result.lengths.end(), part.lengths.begin(), part.lengths.end());
+    append(result.ids, part.ids);
+    append(result.lengths, part.lengths);
+    append(result.logprobs, part.logprobs);
+    append(result.values, part.values);
   }
   return result;
+}
+
+TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                        const models::GenerateOptions& options, int64_t batch_tokens, const Job& job) {
+  models::Generated generated = generate_responses(model, prompts, row_keys, options, batch_tokens, job);
+  return {std::move(generated.ids), std::move(generated.lengths)};
 }
 
 std::vector<float> exact_kl(const models::Model& policy, const models::Model& reference, const TokenRows& rows,

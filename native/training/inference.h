@@ -13,8 +13,8 @@
 
 namespace prudent::training {
 
-// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning is
-// computed once (row_plan.h).
+// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning
+// is computed once (row_plan.h).
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes = true);
 
@@ -33,6 +33,10 @@ at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_
 
 // [sum(lengths), vocab] fp32 on the CPU.
 at::Tensor logit_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+
+// As generate_rows, with what the options record.
+models::Generated generate_responses(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,
+                                     const models::GenerateOptions& options, int64_t batch_tokens, const Job& job);
 
 // One response per prompt. row_keys [rows], or empty for 0, 1, 2 …; a row counts prompt + max_new_tokens toward batch_tokens.
 TokenRows generate_rows(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,

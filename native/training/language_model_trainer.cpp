@@ -40,8 +40,7 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
     const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
     const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
     const at::Tensor hidden = predicting_hidden(*model_, batch, activation_checkpointing_);
-    const at::Tensor logprobs =
-        kernels::token_logprob(hidden, model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
+    const at::Tensor logprobs = kernels::token_logprob(hidden, model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
     // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
     const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
     loss.backward();

@@ -1,13 +1,12 @@
 #include "training/optimizer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/global_norm/global_norm.h"
 
 namespace prudent::training {
 namespace {
@@ -88,13 +87,13 @@ at::Tensor Optimizer::gradient(const Slot& slot) const {
 
 double Optimizer::gradient_norm() const {
   const c10::NoGradGuard no_grad;
-  std::vector<at::Tensor> norms;
+  std::vector<at::Tensor> gradients;
+  gradients.reserve(slots_.size());
   for (const Slot& slot : slots_) {
-    const at::Tensor values = gradient(slot);
-    if (values.defined()) norms.push_back(at::linalg_vector_norm(values, 2, {}, false, at::kFloat));
+    at::Tensor values = gradient(slot);
+    if (values.defined()) gradients.push_back(std::move(values));
   }
-  if (norms.empty()) return 0.0;
-  const double norm = at::linalg_vector_norm(at::stack(norms), 2).item<double>();
+  const double norm = kernels::global_norm(gradients);
   PRUDENT_CHECK(std::isfinite(norm), "E_NON_FINITE", "gradient", "a finite norm", std::to_string(norm));
   return norm;
 }

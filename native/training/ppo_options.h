@@ -22,6 +22,12 @@ struct PpoTrainerOptions {
   bool whiten_advantages = true;
   bool whiten_rewards = false;
   kernels::KlEstimator kl_estimator = kernels::KlEstimator::Kl;
+  // When a rollout is one mini-batch and one micro-batch, its evaluation is kept with its graph and serves the first update of
+  // the step too: a forward less per step, for the activations of that batch held from the rollout to the step.
+  bool share_forward = true;
+  // Old log-probs and values are those of the sampling: no evaluation of the policy at all (and nothing to share). The first
+  // ratio is then 1 up to rounding only; ppo/policy/first_ratio_error says how far off.
+  bool old_from_sampling = false;
   bool early_stopping = false;  // after an epoch, when the last mini-batch's policykl > 1.5 * target_kl
   double target_kl = 1.0;
   bool activation_checkpointing = false;  // blocks run again in the backward: less memory, a third more work

@@ -1,12 +1,14 @@
 #include "training/ppo_trainer.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/ppo_loss/ppo_loss.h"
-#include "kernels/token_logprob/token_logprob.h"
 #include "training/permutation.h"
 #include "training/ppo_experience.h"
 #include "training/step_scope.h"
@@ -58,6 +60,11 @@ double value_of(const PpoStats& stats, const std::string& name) {
   return found->second;
 }
 
+// max |exp(logprob - old logprob) - 1| over tokens
+double largest_ratio_error(const at::Tensor& logprobs, const at::Tensor& old_logprobs) {
+  return (logprobs - old_logprobs).expm1().abs().max().item<double>();
+}
+
 }  // namespace
 
 PpoTrainer::PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference,
@@ -81,9 +88,13 @@ PpoTrainer::PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<co
 
 std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, const RolloutOptions& options,
                                                    const Job& job) const {
-  RolloutOptions with_kl = options;
-  with_kl.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
-  return make_rollout(*policy_, *reference_, prompts, with_kl, job);
+  RolloutOptions own = options;
+  own.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
+  own.from_sampling = options_.old_from_sampling;
+  const bool one_update = prompts.rows() <= options_.mini_batch_size;
+  own.checkpoint = options_.activation_checkpointing;
+  own.hold_tokens = options_.share_forward && !own.from_sampling && one_update ? options_.micro_batch_tokens : 0;
+  return make_rollout(*policy_, *reference_, prompts, own, job);
 }
 
 PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, const Job& job) {
@@ -96,6 +107,7 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
 
   const Stopwatch optimize;
   std::vector<PpoStats> updates;
+  double first_ratio_error = 0;
   const int64_t batches = (rows + options_.mini_batch_size - 1) / options_.mini_batch_size;
   std::vector<PpoMicroBatch> micro;
   for (int64_t epoch = 0; epoch < options_.ppo_epochs; ++epoch) {
@@ -107,7 +119,10 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
       if (batches > 1 || micro.empty()) micro = experience.pack({order.begin() + first, order.begin() + last});
       // From the first update on the step runs to its end: half a PPO step is not a state to come back to.
       const Job& pollable = updates.empty() ? job : Job();
-      updates.push_back(update(micro, input.lr, pollable));
+      auto ready = updates.empty() ? held_forward(rollout, micro) : std::nullopt;
+      Update done = update(micro, std::move(ready), input.lr, pollable);
+      if (updates.empty()) first_ratio_error = done.ratio_error;
+      updates.push_back(std::move(done.statistics));
       policy_kl = value_of(updates.back(), "ppo/policy/policykl");
       job.report(static_cast<int64_t>(updates.size()), options_.ppo_epochs * batches);
     }
@@ -120,6 +135,7 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
   for (auto& entry : mean_over_updates(updates)) stats.push_back(std::move(entry));
   const double returns_var = value_of(stats, "ppo/returns/var");
   stats.emplace_back("ppo/val/var_explained", returns_var > 0 ? 1 - value_of(stats, "ppo/val/error") / returns_var : 0.0);
+  stats.emplace_back("ppo/policy/first_ratio_error", first_ratio_error);
   stats.emplace_back("ppo/learning_rate", input.lr);
   stats.emplace_back("ppo/updates", static_cast<double>(updates.size()));
   stats.emplace_back("time/ppo/generate", rollout.generate_seconds);
@@ -131,7 +147,14 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
   return stats;
 }
 
-PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, const Job& job) {
+// The rollout's own forward, where the first update would compute the same: all rows, in one micro-batch.
+std::optional<PolicyForward> PpoTrainer::held_forward(const Rollout& rollout, const std::vector<PpoMicroBatch>& micro) const {
+  const bool all = rollout.held && micro.size() == 1 && micro.front().prediction.predicted() == rollout.logprobs.size(0);
+  return all ? rollout.held->take(*policy_) : std::nullopt;
+}
+
+PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, std::optional<PolicyForward> ready, double lr,
+                                      const Job& job) {
   kernels::PpoLossOptions loss_options;
   loss_options.clip_range = options_.clip_range;
   loss_options.clip_range_value = options_.clip_range_value;
@@ -143,20 +166,21 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
   for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
   const StepScope scope(optimizer_, *policy_);
   UpdateStatistics statistics;
+  double ratio_error = 0;
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
-    const at::Tensor hidden = predicting_hidden(*policy_, batch.prediction, options_.activation_checkpointing);
-    const kernels::TokenLogprob logprob =
-        kernels::token_logprob(hidden, policy_->lm_weight(), std::nullopt, batch.prediction.targets, /*want_entropy=*/true);
-    const at::Tensor values = policy_->values(hidden);
+    const PolicyForward forward =
+        ready ? *std::exchange(ready, std::nullopt)
+              : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
     kernels::PpoLossStats part;
     const at::Tensor loss =
-        kernels::ppo_loss_node(logprob.logprobs.unsqueeze(0), values.unsqueeze(0), batch.old_logprobs, batch.old_values,
+        kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
                                batch.advantages, batch.returns, batch.length, loss_options, &part);
     const int64_t count = batch.prediction.predicted();
     (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    statistics.add(part, logprob.entropy.sum().item<double>(), count);
+    statistics.add(part, forward.entropy.sum().item<double>(), count);
+    ratio_error = std::max(ratio_error, largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0)));
   }
   if (statistics.ratio_mean() > options_.ratio_threshold) {
     statistics.mark_skipped();
@@ -164,7 +188,7 @@ PpoStats PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, double lr, 
   }
   check_finite_loss(statistics.loss());
   job.poll();
-  return statistics.values(optimizer_.step(lr));
+  return {statistics.values(optimizer_.step(lr)), ratio_error};
 }
 
 }  // namespace prudent::training

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ class PpoTrainer {
   PpoTrainer(std::shared_ptr<models::Model> policy, std::shared_ptr<const models::Model> reference,
              const PpoTrainerOptions& options);
 
-  // As make_rollout; with KlEstimator::Full the exact KL is always taken.
+  // As make_rollout; with KlEstimator::Full the exact KL is always taken. Keeps the forward for step() as the options say.
   std::shared_ptr<const Rollout> rollout(const TokenRows& prompts, const RolloutOptions& options, const Job& job) const;
 
   // A cancel or failure before the first update leaves policy and optimiser as they were; from then on the step is not cancelled.
@@ -46,7 +47,13 @@ class PpoTrainer {
   void load_state(const std::string& file) { optimizer_.load(file); }
 
  private:
-  PpoStats update(const std::vector<PpoMicroBatch>& micro, double lr, const Job& job);
+  struct Update {
+    PpoStats statistics;
+    double ratio_error;  // largest |ratio - 1| of its tokens
+  };
+  [[nodiscard]] std::optional<PolicyForward> held_forward(const Rollout& rollout, const std::vector<PpoMicroBatch>& micro) const;
+  // `ready`: the forward of the only micro-batch, when it is known already.
+  Update update(const std::vector<PpoMicroBatch>& micro, std::optional<PolicyForward> ready, double lr, const Job& job);
 
   std::shared_ptr<models::Model> policy_;
   std::shared_ptr<const models::Model> reference_;

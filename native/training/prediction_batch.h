@@ -14,8 +14,9 @@ namespace prudent::training {
 
 struct PredictionBatch {
   models::PackedBatch inputs;  // rows without their last tokens
-  at::Tensor predicting;  // [predicted] int64 on the CPU: positions of `inputs` whose hidden state predicts; undefined: all of them
-  at::Tensor targets;          // [predicted] int64: the token that follows
+  at::Tensor
+      predicting;      // [predicted] int64 on the CPU: positions of `inputs` whose hidden state predicts; undefined: all of them
+  at::Tensor targets;  // [predicted] int64: the token that follows
   std::vector<int32_t> predicted_lengths;  // [rows] predicted tokens of each row
   [[nodiscard]] int64_t predicted() const { return targets.size(0); }
 };

@@ -3,6 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+
+#include <utility>
 
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
@@ -17,33 +20,42 @@ struct Parts {
   std::vector<at::Tensor> logprobs, values, ref_logprobs, kl;
 };
 
-void evaluate(const models::Model& policy, const models::Model& reference, const PredictionBatch& batch, bool exact_kl,
+struct Pair {
+  const models::Model &policy, &reference;
+};
+
+// The reference first: its activations are gone before the policy's graph, when that is kept, is built. A policy whose part is
+// known from sampling runs for the exact KL alone.
+void evaluate(const Pair& models, const PredictionBatch& batch, const RolloutOptions& options, bool hold, Rollout& rollout,
               Parts& parts) {
-  const at::Tensor hidden = predicting_hidden(policy, batch);
-  const at::Tensor ref_hidden = predicting_hidden(reference, batch);
-  parts.logprobs.push_back(kernels::token_logprob(hidden, policy.lm_weight(), std::nullopt, batch.targets, false).logprobs);
-  parts.values.push_back(policy.values(hidden));
-  parts.ref_logprobs.push_back(
-      kernels::token_logprob(ref_hidden, reference.lm_weight(), std::nullopt, batch.targets, false).logprobs);
-  if (exact_kl) parts.kl.push_back(kernels::token_kl(hidden, policy.lm_weight(), ref_hidden, reference.lm_weight()));
+  const at::Tensor ref_hidden = predicting_hidden(models.reference, batch), &ref_weight = models.reference.lm_weight();
+  parts.ref_logprobs.push_back(kernels::token_logprob(ref_hidden, ref_weight, std::nullopt, batch.targets, false).logprobs);
+  if (rollout.logprobs.defined() && !options.exact_kl) return;
+  if (hold) rollout.held = std::make_shared<HeldForward>(models.policy, batch, options.checkpoint);
+  const PolicyForward forward = hold ? rollout.held->forward() : policy_forward(models.policy, batch, /*want_entropy=*/false);
+  parts.logprobs.push_back(forward.logprobs.detach());
+  parts.values.push_back(forward.values.detach());
+  if (options.exact_kl) parts.kl.push_back(kernels::token_kl(forward.hidden, models.policy.lm_weight(), ref_hidden, ref_weight));
 }
 
-std::shared_ptr<Rollout> evaluated(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
-                                   TokenRows responses, const RolloutOptions& options, const Job& job) {
+// Fills in what generation has left open.
+std::shared_ptr<Rollout> complete(std::shared_ptr<Rollout> rollout, const Pair& models, const RolloutOptions& options,
+                                  const Job& job) {
   const Stopwatch stopwatch;
-  auto rollout = std::make_shared<Rollout>();
-  rollout->prompts = prompts;
-  rollout->responses = std::move(responses);
   const TokenRows rows = concatenate_rows(rollout->prompts, rollout->responses);
+  const auto micro = micro_batches(rows.lengths, options.batch_tokens, "batchTokens");
+  const bool fits = rows.tokens() - rows.rows() <= options.hold_tokens;  // the last token of a row is not fed to the model
   Parts parts;
-  for (const auto& [first, last] : micro_batches(rows.lengths, options.batch_tokens, "batchTokens")) {
+  for (const auto& [first, last] : micro) {
     job.poll();
-    const PredictionBatch batch = pack_predictions(policy, rows, rollout->prompts.lengths, row_range(first, last));
-    evaluate(policy, reference, batch, options.exact_kl, parts);
+    const PredictionBatch batch = pack_predictions(models.policy, rows, rollout->prompts.lengths, row_range(first, last));
+    evaluate(models, batch, options, fits && micro.size() == 1, *rollout, parts);
   }
-  rollout->logprobs = at::cat(parts.logprobs);
-  rollout->values = at::cat(parts.values);
   rollout->ref_logprobs = at::cat(parts.ref_logprobs);
+  if (!rollout->logprobs.defined()) {
+    rollout->logprobs = at::cat(parts.logprobs);
+    rollout->values = at::cat(parts.values);
+  }
   rollout->kl_sums = row_sums(rollout->logprobs - rollout->ref_logprobs, rollout->responses.lengths);
   if (options.exact_kl) {
     rollout->kl_per_token = at::cat(parts.kl);
@@ -66,7 +78,10 @@ std::shared_ptr<const Rollout> evaluate_responses(const models::Model& policy, c
   const c10::NoGradGuard no_grad;
   check_rows(prompts, policy.config(), "prompts");
   check_rows(responses, policy.config(), "responses");
-  return evaluated(policy, reference, prompts, responses, options, job);
+  auto rollout = std::make_shared<Rollout>();
+  rollout->prompts = prompts;
+  rollout->responses = responses;
+  return complete(std::move(rollout), {policy, reference}, options, job);
 }
 
 std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const models::Model& reference, const TokenRows& prompts,
@@ -74,11 +89,18 @@ std::shared_ptr<const Rollout> make_rollout(const models::Model& policy, const m
   check_value_head(policy);
   const c10::NoGradGuard no_grad;
   const Stopwatch stopwatch;
-  TokenRows responses = generate_rows(policy, prompts, options.row_keys, options.generate, options.batch_tokens, job);
-  const double generate_seconds = stopwatch.seconds();
-  const auto rollout = evaluated(policy, reference, prompts, std::move(responses), options, job);
-  rollout->generate_seconds = generate_seconds;
-  return rollout;
+  models::GenerateOptions generate = options.generate;
+  generate.record = options.from_sampling;
+  models::Generated generated = generate_responses(policy, prompts, options.row_keys, generate, options.batch_tokens, job);
+  auto rollout = std::make_shared<Rollout>();
+  rollout->prompts = prompts;
+  rollout->responses = {std::move(generated.ids), std::move(generated.lengths)};
+  if (options.from_sampling) {
+    rollout->logprobs = at::tensor(generated.logprobs, at::kFloat).to(policy.device());
+    rollout->values = at::tensor(generated.values, at::kFloat).to(policy.device());
+  }
+  rollout->generate_seconds = stopwatch.seconds();
+  return complete(std::move(rollout), {policy, reference}, options, job);
 }
 
 }  // namespace prudent::training

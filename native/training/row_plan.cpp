@@ -11,8 +11,8 @@
 namespace prudent::training {
 namespace {
 
-// Prefixes are shared in steps of this many tokens: a shorter one costs attention more than its tokens are worth, and texts of one
-// language begin alike by chance.
+// Prefixes are shared in steps of this many tokens: a shorter one costs attention more than its tokens are worth, and texts of
+// one language begin alike by chance.
 constexpr int32_t kPrefixStep = 4;
 
 std::vector<models::RowView> views_of(const TokenRows& rows) {

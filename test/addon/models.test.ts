@@ -65,6 +65,32 @@ describe('RewardModel', () => {
     expect(largestDifference(moved, together)).toBeGreaterThan(BATCHING)
   })
 
+  test('what rows have in common is computed once, and changes no score', async () => {
+    await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
+    const prompt = Array.from({ length: 20 }, (_, position) => (position * 7) % 90)
+    const pairs = [
+      [...prompt, 3, 4],
+      [9, 8, 7],
+      [...prompt, 5, 6, 7, 8],
+      [...prompt.slice(0, 8), 1],
+    ]
+    const apart = { sharePrefixes: false }
+    expect(await model.computedTokens({ ids: pairs }, apart)).toBe(58)
+    expect(await model.computedTokens({ ids: pairs })).toBe(58 - 20 - 8)
+    expect(await model.computedTokens({ ids: pairs }, { batchTokens: 20 })).toBe(58)
+    expect(await model.computedTokens({ ids: [] })).toBe(0)
+    const flat = async (options?: { sharePrefixes?: boolean }) =>
+      (await model.score({ ids: pairs }, options)).flatMap(({ scores }) => Array.from(scores))
+    expect(largestDifference(await flat(), await flat(apart))).toBeLessThan(BATCHING)
+    await using shared = await model.features({ ids: pairs })
+    await using own = await model.features({ ids: pairs }, apart)
+    expect(largestDifference(await shared.toArray(), await own.toArray())).toBeLessThan(BATCHING)
+    const wrong = { ids: Int32Array.of(1), lengths: Int32Array.of(1) }
+    expect((await rejection(model.native.score(wrong, { batchTokens: 1, sharePrefixes: 1 } as never))).argument).toBe(
+      'options.sharePrefixes',
+    )
+  })
+
   test('heads are read, replaced, saved and loaded', async () => {
     await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
     const weights = Float32Array.from({ length: 10 * 24 }, (_, index) => Math.sin(index))

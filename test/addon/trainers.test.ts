@@ -129,6 +129,53 @@ test('heads are not replaced under an open trainer', async () => {
   expect(await model.headWeights()).toEqual(weights)
 })
 
+describe('what a step leaves out or does twice', () => {
+  const losses = async (options: { sharePrefixes?: boolean; activationCheckpointing?: boolean }) => {
+    await using model = await loadScorer()
+    await using trainer = await RewardTrainer.create(model, options)
+    const steps = []
+    for (let step = 0; step < 2; step++)
+      steps.push(await trainer.step({ chosen: CHOSEN, rejected: REJECTED }, { lr: 0.01 }))
+    return steps
+  }
+
+  test('prefixes of pairs are computed once; checkpoints change no bit', async () => {
+    const [shared, apart, checkpointed] = [
+      await losses({}),
+      await losses({ sharePrefixes: false }),
+      await losses({ activationCheckpointing: true }),
+    ]
+    expect(apart[0]?.computedTokens).toBe(apart[0]?.tokens)
+    expect(shared[0]?.computedTokens).toBe((shared[0]?.tokens as number) - 5 * CHOSEN.length)
+    expect(shared[0]?.loss).toBeCloseTo(apart[0]?.loss as number, 5)
+    expect(checkpointed).toEqual(shared)
+    expect(shared[1]?.loss).not.toBe(shared[0]?.loss)
+  })
+
+  test('language-model and PPO trainers take activationCheckpointing', async () => {
+    const loss = async (activationCheckpointing: boolean) => {
+      await using policy = await loadPolicy()
+      await using trainer = await LanguageModelTrainer.create(policy, { activationCheckpointing })
+      await trainer.step({ ids: TEXTS }, { lr: 0.01 })
+      return (await trainer.step({ ids: TEXTS }, { lr: 0.01 })).loss
+    }
+    expect(await loss(true)).toBe(await loss(false))
+    const stats = async (activationCheckpointing: boolean) => {
+      await using policy = await loadPolicy()
+      await policy.addValueHead(3)
+      await using reference = await policy.clone()
+      const sizes = { ppoEpochs: 2, miniBatchSize: 4, microBatchTokens: 64, activationCheckpointing }
+      await using trainer = await PpoTrainer.create(policy, reference, sizes)
+      await using rollout = await trainer.rollout({ ids: TEXTS, maxNewTokens: 4 })
+      const scores = Float32Array.from(TEXTS, (_, row) => Math.sin(row))
+      const klWeights = new Float32Array(TEXTS.length).fill(0.1)
+      const result = await trainer.step(rollout, { scores, klWeights, seed: 1 }, { lr: 1e-3 })
+      return Object.fromEntries(Object.entries(result).filter(([name]) => !name.startsWith('time/')))
+    }
+    expect(await stats(true)).toEqual(await stats(false))
+  })
+})
+
 describe('HeadsTrainer', () => {
   test('heads on a frozen base learn, and their weights go back into the model', async () => {
     await using model = await loadScorer()

@@ -39,6 +39,7 @@ describe('policy tokens to scorer tokens', () => {
       policy: gpt2,
       scorer: gemma,
       maxLength: 512,
+      countRoundTrips: true,
     })
     expect(result.texts).toEqual([text])
     expect(result.notRoundTrip).toBe(0)
@@ -52,6 +53,7 @@ describe('policy tokens to scorer tokens', () => {
       policy: gpt2,
       scorer: gemma,
       maxLength: 512,
+      countRoundTrips: true,
     })
     expect(result.texts[0]).toMatch(/^good \uFFFD/)
     expect(result.notRoundTrip).toBe(1)
@@ -64,6 +66,7 @@ describe('policy tokens to scorer tokens', () => {
       policy: gpt2,
       scorer: gemma,
       maxLength: 512,
+      countRoundTrips: true,
     })
     expect(result.texts).toEqual(['Done.'])
     expect(result.notRoundTrip).toBe(0)
@@ -76,6 +79,7 @@ describe('policy tokens to scorer tokens', () => {
       maxLength: 512,
     })
     expect(result.texts).toEqual([''])
+    expect(result.notRoundTrip).toBeNull()
     expect(result.rows[0]).toEqual(await expectedRow(''))
   })
 
@@ -98,6 +102,7 @@ describe('policy tokens to scorer tokens', () => {
       policy: gpt2,
       scorer: gemma,
       maxLength: 512,
+      countRoundTrips: true,
     })
     expect(result.texts).toEqual([' restaurant'])
     expect(result.notRoundTrip).toBe(1)

@@ -2,6 +2,8 @@
 export const tolerances = {
   /** fp32 scores, logits and log-probabilities against transformers: PyTorch's own noise is 4e-6, typical mistakes make 1e-4. */
   modelOutput: 3e-5,
+  /** The same fp32 rows in a forward of another size: matrix products sum in another order. Measured 1e-6; a wrong row makes 1. */
+  batching: 1e-5,
   /** One fp32 operation over at most a few hundred numbers against float64, gradients there being differences with step 1e-6. */
   operation: 2e-5,
 } as const

@@ -77,6 +77,7 @@ export function toPrudentError(error: unknown): unknown {
   })
 }
 
-function abortError(signal: AbortSignal): PrudentError {
+/** What a call rejects with once its signal is aborted. */
+export function abortError(signal: AbortSignal): PrudentError {
   return new PrudentError('E_CANCELLED', 'the call was aborted', { argument: 'signal', cause: signal.reason })
 }

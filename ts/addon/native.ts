@@ -225,6 +225,16 @@ export interface PpoTrainerOptions extends AdamwOptions {
   whitenAdvantages: boolean
   whitenRewards: boolean
   klEstimator: KlEstimator
+  /**
+   * Where old log-probs and values come from: a forward over the finished responses, as classic TRL does it, or the sampling itself,
+   * which saves that forward and agrees with it up to rounding (`ppo/policy/first_ratio_error`).
+   */
+  oldLogprobs: 'forward' | 'sampling'
+  /**
+   * A rollout that is one mini-batch and one micro-batch keeps its evaluation, graph included, for the first update of its step:
+   * one forward less a step, for the activations of that batch held between the two. The numbers are the same bit by bit.
+   */
+  shareForward: boolean
   earlyStopping: boolean
   targetKl: number
   /** As of the other trainers; default false. */

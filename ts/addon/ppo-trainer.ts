@@ -21,6 +21,8 @@ export const PPO_DEFAULTS: PpoTrainerOptions = {
   whitenAdvantages: true,
   whitenRewards: false,
   klEstimator: 'kl',
+  oldLogprobs: 'forward',
+  shareForward: true,
   earlyStopping: false,
   targetKl: 1,
 }

@@ -15,8 +15,16 @@ export interface RetokenisedRows {
   texts: string[]
   /** Rows cut on the left. */
   truncated: number
-  /** Rows whose response text is not the drawn tokens any more once encoded again by the policy's tokenizer. */
-  notRoundTrip: number
+  /** Rows whose response text is not the drawn tokens any more once encoded again by the policy's tokenizer; null unless asked for. */
+  notRoundTrip: number | null
+}
+
+export interface RetokeniseOptions {
+  policy: Tokenizer
+  scorer: Tokenizer
+  maxLength: number
+  /** Costs as much again as the rest (default false). */
+  countRoundTrips?: boolean
 }
 
 /**
@@ -27,31 +35,38 @@ export interface RetokenisedRows {
  * character completes become U+FFFD, special tokens vanish, and text that looks like a special token of the scorer is encoded
  * as one, as it is where transformers tokenises such text.
  */
-export async function retokenise(
-  rows: readonly ResponseRow[],
-  options: { policy: Tokenizer; scorer: Tokenizer; maxLength: number },
-): Promise<RetokenisedRows> {
+export async function retokenise(rows: readonly ResponseRow[], options: RetokeniseOptions): Promise<RetokenisedRows> {
   const { policy, scorer, maxLength } = options
-  const ids = rows.map((row) => Int32Array.from(row.responseIds))
-  const texts = await policy.decodeBatch(ids, { skipSpecialTokens: true })
+  const texts = await policy.decodeBatch(
+    rows.map((row) => row.responseIds),
+    { skipSpecialTokens: true },
+  )
   const conversations = rows.map((row, index) => conversationOf(scorer, row.prompt, texts[index] as string))
   const encoded = await scorer.encodeBatch(
     conversations.map((conversation) => renderConversation(scorer, conversation)),
   )
-  const again = await policy.encodeBatch(texts, { addSpecialTokens: false })
-  const special = await specialIds(policy, ids)
   return {
     rows: encoded.map((row) => scorer.truncate(row, maxLength)),
     texts,
     truncated: encoded.filter((row) => row.length > maxLength).length,
-    notRoundTrip: ids.filter(
-      (row, index) =>
-        !sameIds(
-          row.filter((id) => !special.has(id)),
-          again[index] as Int32Array,
-        ),
-    ).length,
+    notRoundTrip: options.countRoundTrips ? await countNotRoundTrip(rows, texts, policy) : null,
   }
+}
+
+async function countNotRoundTrip(
+  rows: readonly ResponseRow[],
+  texts: readonly string[],
+  policy: Tokenizer,
+): Promise<number> {
+  const ids = rows.map((row) => Int32Array.from(row.responseIds))
+  const again = await policy.encodeBatch(texts, { addSpecialTokens: false })
+  const special = await specialIds(policy, ids)
+  const isSame = (row: Int32Array, index: number) =>
+    sameIds(
+      row.filter((id) => !special.has(id)),
+      again[index] as Int32Array,
+    )
+  return ids.filter((row, index) => !isSame(row, index)).length
 }
 
 /** prompt + response with the scorer's chat template, or one text where it has none. */

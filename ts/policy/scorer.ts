@@ -3,18 +3,37 @@ import { packRows } from '../data/batching.js'
 import { retokenise } from '../data/retokenise.js'
 import type { ModelScorerOptions, Scorer } from './types.js'
 
+type ScoreRows = (rows: Int32Array[], signal: AbortSignal | undefined) => Promise<Float32Array>
+
 /**
  * Scores with a sequence classifier, one output a head: responses are decoded by the policy's tokenizer, put into the scorer's
  * chat template and encoded by the scorer's tokenizer.
  */
 export function modelScorer(options: ModelScorerOptions): Scorer {
-  const { model, policyTokenizer, scorerTokenizer, maxLength, batchTokens } = options
+  const { model, batchTokens, batcher } = options
+  if (batcher === undefined) {
+    return scorerOver(options, (rows, signal) =>
+      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens }, call)),
+    )
+  }
   return {
-    async score(prompts, responses, signal) {
-      const rows = responses.map((responseIds, row) => ({ prompt: prompts[row] as string, responseIds }))
-      const ready = await retokenise(rows, { policy: policyTokenizer, scorer: scorerTokenizer, maxLength })
-      const values = await callNative({ signal }, (call) => model.score(packRows(ready.rows), { batchTokens }, call))
-      return { values, heads: model.info().numLabels, texts: ready.texts }
+    ...scorerOver(options, (ids, signal) => batcher.scoreValues({ ids }, { signal })),
+    join() {
+      const member = batcher.join()
+      return {
+        ...scorerOver(options, (ids, signal) => member.scoreValues({ ids }, { signal })),
+        leave: () => member.leave(),
+      }
     },
   }
+}
+
+function scorerOver({ model, policyTokenizer, scorerTokenizer, maxLength }: ModelScorerOptions, scoreRows: ScoreRows) {
+  return {
+    async score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal) {
+      const rows = responses.map((responseIds, row) => ({ prompt: prompts[row] as string, responseIds }))
+      const ready = await retokenise(rows, { policy: policyTokenizer, scorer: scorerTokenizer, maxLength })
+      return { values: await scoreRows(ready.rows, signal), heads: model.info().numLabels, texts: ready.texts }
+    },
+  } satisfies Scorer
 }

@@ -121,7 +121,9 @@ export const ppoSettings = z.strictObject({
   activationCheckpointing: z
     .boolean()
     .default(false)
-    .describe('Run blocks again in the backward instead of keeping their activations: less memory, about a third more work'),
+    .describe(
+      'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
+    ),
   seed: seed.default(0),
 })
 export type PpoSettings = z.output<typeof ppoSettings>

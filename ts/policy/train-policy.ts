@@ -1,6 +1,7 @@
 import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
 import type { NativePpoTrainer, PpoTrainerOptions } from '../addon/native.js'
+import { PPO_DEFAULTS } from '../addon/ppo-trainer.js'
 import { type EpochPosition, Epochs, packRows, unpackRows } from '../data/batching.js'
 import { deriveSeed, Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
@@ -33,14 +34,16 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
     )
   }
   const trainer = await callNative(undefined, () =>
-    loadAddon().createPpoTrainer(policy, reference, trainerOptions(settings)),
+    loadAddon().createPpoTrainer(policy, reference, { ...PPO_DEFAULTS, ...trainerOptions(settings) }),
   )
+  const member = options.scorer.join?.()
   try {
     if (options.checkpoint) await loadOptimiser(options.checkpoint, trainer)
-    const loop = new PolicyLoop(options, trainer)
+    const loop = new PolicyLoop(member ? { ...options, scorer: member } : options, trainer)
     const { steps, metrics } = await runLoop(loop, options)
     return { steps, metrics, klCoef: loop.klCoef }
   } finally {
+    member?.leave()
     await trainer.dispose()
   }
 }
@@ -191,6 +194,7 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings
   return {
+    ...PPO_DEFAULTS,
     ...{ beta1, beta2, eps, weightDecay, weightDecayScope: 'all', maxGradNorm },
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },

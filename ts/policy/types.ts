@@ -1,4 +1,5 @@
 import type { NativeModel, TokenRows } from '../addon/native.js'
+import type { ScoreBatcher } from '../addon/score-batcher.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { StepMetrics, TrainingContext } from '../training/types.js'
 import type { Objective } from './objectives.js'
@@ -22,6 +23,11 @@ export interface HeadScores {
 /** Rewards responses; may be shared by any number of policies. */
 export interface Scorer {
   score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal): Promise<HeadScores>
+  /** For a caller that asks again and again until it leaves: a scorer that batches its callers waits for such ones, and for no others. */
+  join?(): ScorerMember
+}
+export interface ScorerMember extends Scorer {
+  leave(): void
 }
 
 export interface ModelScorerOptions {
@@ -31,7 +37,10 @@ export interface ModelScorerOptions {
   scorerTokenizer: Tokenizer
   /** Longer inputs are cut on the left. */
   maxLength: number
+  /** Tokens of one forward; a batcher has its own. */
   batchTokens: number
+  /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */
+  batcher?: ScoreBatcher
 }
 
 export interface TrainPolicyOptions extends TrainingContext {

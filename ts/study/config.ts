@@ -45,6 +45,18 @@ export const studyConfigSchema = z.strictObject({
     .strictObject({ lanes: z.union([count, z.literal('cores')]).default('cores'), threadsPerLane: count.default(1) })
     .prefault({})
     .describe('Jobs at once on the CPU; policies, and stages that do not need each other, run side by side'),
+  scoring: z
+    .strictObject({
+      maxWaitMs: z.number().min(0).default(2).describe('Longest that scores of one policy wait to share a forward'),
+      fixedShapes: z
+        .boolean()
+        .default(true)
+        .describe(
+          'A forward holds rows of one policy alone: a run is the same to the last bit whatever runs beside it. Off, policies share forwards, and agree with a run of their own within rounding',
+        ),
+    })
+    .prefault({})
+    .describe('Policies that train at the same time share one scorer'),
   data: z.strictObject({
     reviews: dataReference.describe('Texts for language-model training, prompts of PPO'),
     reviewsHeldOut: dataReference.describe('Texts for perplexity, prompts of evaluation'),

@@ -1,6 +1,7 @@
 /** Everything that is measured before a policy is trained: benchmark accuracies, variances over heads, sigma, the reference's own scores. */
 import path from 'node:path'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
+import type { ScoreBatcher } from '../addon/score-batcher.js'
 import { packRows } from '../data/batching.js'
 import { eosTokenIds } from '../data/model-files.js'
 import { correlation, histogram, mean } from '../evaluation/describe.js'
@@ -62,9 +63,16 @@ export interface MeasureContext {
   signal: AbortSignal
 }
 
-export function scorerOf(context: MeasureContext, model: NativeModel, kind: 'scorer' | 'judge'): Scorer {
+/** @param batcher of `model`, where several policies ask it at the same time */
+export function scorerOf(
+  context: MeasureContext,
+  model: NativeModel,
+  kind: 'scorer' | 'judge',
+  batcher?: ScoreBatcher,
+): Scorer {
   const { config, inputs } = context
   return modelScorer({
+    ...(batcher && { batcher }),
     model,
     policyTokenizer: inputs.tokenizers.policy,
     scorerTokenizer: inputs.tokenizers[kind],

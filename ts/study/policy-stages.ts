@@ -1,4 +1,6 @@
 /** Calibration of beta and the study's policies: many small trainings, each one resumable file. */
+import type { NativeModel } from '../addon/native.js'
+import { ScoreBatcher, type ScoreBatcherOptions } from '../addon/score-batcher.js'
 import { Random } from '../data/random.js'
 import { mean } from '../evaluation/describe.js'
 import type { FinishedPolicy } from './aggregate.js'
@@ -28,11 +30,13 @@ export interface PolicyStage extends Pick<StudyOptions, 'config' | 'signal' | 'o
 function policyContext(study: PolicyStage): PolicyContext {
   const { config, stage, models, measured, signal } = study
   const measuring = { config, inputs: stage.inputs, models, signal }
+  const shared = (model: NativeModel, kind: 'scorer' | 'judge') =>
+    scorerOf(measuring, model, kind, new ScoreBatcher(model, batching(config)))
   const recipes = Object.fromEntries(
     Object.entries(models.scorers).map(([recipe, model]) => [
       recipe,
       {
-        scorer: scorerOf(measuring, model, 'scorer'),
+        scorer: shared(model, 'scorer'),
         statistics: measured.reference.statistics[recipe] as PolicyContext['recipes'][string]['statistics'],
         meanWeight: measured.reference.meanWeight[recipe] as PolicyContext['recipes'][string]['meanWeight'],
       },
@@ -45,13 +49,20 @@ function policyContext(study: PolicyStage): PolicyContext {
     reference,
     eosTokenIds,
     recipes,
-    judge: scorerOf(measuring, models.judge, 'judge'),
+    judge: shared(models.judge, 'judge'),
     signal,
   }
 }
 
+const batching = ({ scoring, evaluation }: StudyConfig): ScoreBatcherOptions => ({
+  ...scoring,
+  maxBatchTokens: evaluation.batchTokens,
+})
+
 /** What the training of a policy depends on, whichever stage it is in. */
 const trainingKey = ({ config, measured }: PolicyStage) => [
+  // With fixed shapes scores do not depend on how they were batched.
+  ...(config.scoring.fixedShapes ? [] : [config.scoring]),
   measured.key,
   config.seed,
   config.ppo,

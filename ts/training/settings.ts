@@ -19,7 +19,9 @@ const stepSettings = {
 const activationCheckpointing = z
   .boolean()
   .default(false)
-  .describe('Run blocks again in the backward instead of keeping their activations: less memory, about a third more work')
+  .describe(
+    'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
+  )
 
 /** Training ends before its last step once the smoothed loss is low enough. */
 export const stopAt = z.strictObject({

@@ -77,6 +77,8 @@ void adamw_cpu(const std::vector<AdamwParameter>& parameters, const AdamwOptions
                        .step_size = static_cast<float>(options.lr / (1.0 - std::pow(options.beta1, step))),
                        .root_correction = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, step)))};
   PRUDENT_RUN_CPU_KERNEL(adamw_run, args);
+  // As an ATen operation in place would: autograd and whoever else keeps something that was made of the old values can tell.
+  for (const AdamwParameter& entry : parameters) entry.parameter.unsafeGetTensorImpl()->bump_version();
 }
 
 }  // namespace

@@ -5,13 +5,6 @@ namespace prudent::kernels::PRUDENT_ISA {
 
 namespace {
 
-PRUDENT_VEC Vec square_root(Vec x) {
-  float lanes[kWidth];
-  store(lanes, x);
-  for (int i = 0; i < kWidth; ++i) lanes[i] = __builtin_sqrtf(lanes[i]);
-  return load(lanes);
-}
-
 template <typename P, typename G>
 void update(const AdamwArgs& args, const AdamwEntry& entry, int64_t begin, int64_t end) {
   P* parameter = static_cast<P*>(entry.parameter) + begin;

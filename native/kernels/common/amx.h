@@ -17,26 +17,25 @@ constexpr int64_t kTileDepth = 32;   // values of depth in a tile
 constexpr int64_t kTileWords = 256;  // 32-bit words of a tile
 constexpr int64_t kTileBytes = 1024;
 
-struct TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes_per_row[16] = {};
-  uint8_t rows[16] = {};
-};
-
 // All eight tiles of the calling thread at full size, for as long as the object lives.
 class Tiles {
  public:
   inline __attribute__((always_inline)) Tiles() {
-    alignas(64) TileConfig config;
-    for (int tile = 0; tile < 8; ++tile) {
-      config.bytes_per_row[tile] = 64;
-      config.rows[tile] = 16;
-    }
-    _tile_loadconfig(&config);
+    // In constant memory: GCC's intrinsic claims to read eight bytes only, so a configuration on the stack need not have been
+    // written in full when it is read.
+    static constexpr Config kConfig;
+    _tile_loadconfig(&kConfig);
   }
   inline __attribute__((always_inline)) ~Tiles() { _tile_release(); }
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
+
+ private:
+  struct alignas(64) Config {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
 };
 
 // 16 x 16 words, transposed.

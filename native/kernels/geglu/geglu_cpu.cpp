@@ -1,22 +1,12 @@
 #include "kernels/common/isa_parallel.h"
 #include "kernels/geglu/geglu_kernel.h"
-#include "kernels/geglu/geglu_math.h"
+#include "kernels/geglu/geglu_vec.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
 namespace {
 
 constexpr int64_t kGrain = 8192;
-
-template <GegluKind kKind>
-PRUDENT_VEC Activated<Vec> activate(Vec x) {
-  const auto sigmoid_of = [](Vec v) __attribute__((always_inline)) { return sigmoid(v); };
-  if constexpr (kKind == GegluKind::GeluTanh) return gelu_tanh<Vec>(x, sigmoid_of);
-  if constexpr (kKind == GegluKind::Silu) return silu<Vec>(x, sigmoid_of);
-  return gelu_exact<Vec>(
-      x, [](Vec v, Vec e) __attribute__((always_inline)) { return erf(v, e); },
-      [](Vec v) __attribute__((always_inline)) { return exp(v); });
-}
 
 template <typename T, GegluKind kKind>
 void forward(const GegluForward& args) {

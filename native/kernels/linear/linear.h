@@ -1,6 +1,6 @@
 // A layer's projection with what follows it in one pass: y = activation(x W + bias) + residual, gradients included.
 // On other devices than the CPU: the reference's ATen operations.
-// Made of: matmul, geglu.
+// Made of: matmul, activation_backward.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,19 +1,17 @@
 // Scratch memory of the CPU versions of attention, and copies between bf16 or fp32 tensors and it. For _cpu.cpp files.
 #pragma once
 
-#include <stdlib.h>
-
 #include "kernels/common/vec.h"
+#include "kernels/common/workspace.h"
 #include "kernels/packed_attention/packed_attention_kernel.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
-// One allocation cut into pieces; freed with its task range.
+// The thread's workspace cut into pieces.
 class Scratch {
  public:
   explicit Scratch(int64_t floats)
-      : data_(static_cast<float*>(aligned_alloc(64, static_cast<size_t>((floats + 64) * 4 + 63) / 64 * 64))), next_(data_) {}
-  ~Scratch() { free(data_); }
+      : data_(static_cast<float*>(thread_workspace(static_cast<std::size_t>(floats + 64) * sizeof(float)))), next_(data_) {}
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 

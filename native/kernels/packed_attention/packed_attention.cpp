@@ -36,6 +36,19 @@ at::Tensor sum_groups(const at::Tensor& per_head, const at::Tensor& like) {
   return per_head.view({like.size(0), like.size(1), group, like.size(2)}).sum(2).to(like.scalar_type());
 }
 
+void run(const AttentionForward& args) {
+#ifdef PRUDENT_AMX
+  if (args.shape.bf16 && has_amx()) return amx::attention_forward_tiles(args);
+#endif
+  PRUDENT_RUN_CPU_KERNEL(attention_forward, args);
+}
+void run(const AttentionBackward& args) {
+#ifdef PRUDENT_AMX
+  if (args.shape.bf16 && has_amx()) return amx::attention_backward_tiles(args);
+#endif
+  PRUDENT_RUN_CPU_KERNEL(attention_backward, args);
+}
+
 struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionLayout& layout, double scale) {
@@ -49,7 +62,7 @@ struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
                                 .v = v.const_data_ptr(),
                                 .out = out.mutable_data_ptr(),
                                 .logsumexp = logsumexp.mutable_data_ptr<float>()};
-    PRUDENT_RUN_CPU_KERNEL(attention_forward, args);
+    run(args);
     context->save_for_backward({q, k, v, out, logsumexp, layout.cu_seqlens, layout.parents, layout.queries});
     context->saved_data["scale"] = scale;
     return out;
@@ -77,7 +90,7 @@ struct PackedAttentionNode : torch::autograd::Function<PackedAttentionNode> {
                                  .grad_k = grad_k.mutable_data_ptr(),
                                  .grad_v = grad_v.mutable_data_ptr(),
                                  .per_head = per_head};
-    PRUDENT_RUN_CPU_KERNEL(attention_backward, args);
+    run(args);
     return {grad_q, per_head ? sum_groups(grad_k, k) : grad_k, per_head ? sum_groups(grad_v, v) : grad_v, at::Tensor(),
             at::Tensor()};
   }

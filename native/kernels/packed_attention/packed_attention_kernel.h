@@ -36,8 +36,8 @@ struct AttentionShape {
   const AttentionPiece* pieces;
   const int32_t* limits;  // [queries]: how many keys of its chain each query sees; ascending within a segment
   const AttentionTask* tasks;
-  int64_t task_count, work;              // of all tasks
-  int64_t most_keys, most_tree_tokens;   // of any segment, of any tree
+  int64_t task_count, work;             // of all tasks
+  int64_t most_keys, most_tree_tokens;  // of any segment, of any tree
   int64_t heads, kv_heads, head_dim;
   int64_t q_stride, k_stride, v_stride;  // items from one token to the next
   float scale;
@@ -75,5 +75,10 @@ struct CachedAttention {
 PRUDENT_DECLARE_CPU_KERNEL(attention_forward, AttentionForward)
 PRUDENT_DECLARE_CPU_KERNEL(attention_backward, AttentionBackward)
 PRUDENT_DECLARE_CPU_KERNEL(attention_cached, CachedAttention)
+// bf16 where has_amx().
+namespace amx {
+void attention_forward_tiles(const AttentionForward& args);
+void attention_backward_tiles(const AttentionBackward& args);
+}  // namespace amx
 
 }  // namespace prudent::kernels

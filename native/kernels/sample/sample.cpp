@@ -1,6 +1,9 @@
 #include "kernels/sample/sample.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+
+#include <algorithm>
 
 #include "core/philox.h"
 #include "kernels/common/check.h"
@@ -30,10 +33,15 @@ at::Tensor uniform_of(const at::Tensor& row_keys, const at::Tensor& positions, u
   return uniform;
 }
 
+// A task a thread; one alone for a few short rows.
+int64_t slot_count(const at::Tensor& logits) {
+  return std::min<int64_t>({logits.size(0), at::get_num_threads(), 1 + logits.numel() / 16384});
+}
+
 }  // namespace
 
-at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                  const SampleOptions& options) {
+at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options,
+                  at::Tensor* logprobs) {
   check_kernel_dtype(logits, "logits");
   check_dims(logits, "logits", 2, "[rows, vocab]");
   PRUDENT_CHECK(logits.size(1) > 0, "E_SHAPE", "logits", "a vocabulary of at least one token", describe(logits));
@@ -43,23 +51,25 @@ at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at
     check_on_cpu(*tensor, name);
   }
   check_options(options);
-  if (!logits.device().is_cpu()) return sample_reference(logits, row_keys, positions, options);
+  if (!logits.device().is_cpu()) return sample_reference(logits, row_keys, positions, options, logprobs);
 
   const at::Tensor dense = logits.contiguous();
   const at::Tensor ids = at::empty({logits.size(0)}, row_keys.options());
+  if (logprobs != nullptr) *logprobs = at::empty({logits.size(0)}, dense.options().dtype(at::kFloat));
   if (logits.size(0) == 0) return ids;
-  const bool draws = !options.greedy, sorts = draws && (options.top_p < 1.0 || options.top_k > 0);
+  const bool draws = !options.greedy, filters = draws && (options.top_p < 1.0 || options.top_k > 0);
+  const int64_t slots = slot_count(dense);
   const at::Tensor uniform = draws ? uniform_of(row_keys, positions, options.seed) : at::Tensor();
-  const at::Tensor weights = draws ? at::empty(dense.sizes(), dense.options().dtype(at::kFloat)) : at::Tensor();
-  const at::Tensor order = sorts ? at::empty(dense.sizes(), dense.options().dtype(at::kInt)) : at::Tensor();
+  const at::Tensor weights = filters ? at::empty({slots, dense.size(1)}, dense.options().dtype(at::kFloat)) : at::Tensor();
   const SampleArgs args{.logits = dense.const_data_ptr(),
                         .uniform = draws ? uniform.const_data_ptr<float>() : nullptr,
-                        .weights = draws ? weights.mutable_data_ptr<float>() : nullptr,
-                        .order = sorts ? order.mutable_data_ptr<int32_t>() : nullptr,
+                        .weights = filters ? weights.mutable_data_ptr<float>() : nullptr,
                         .ids = ids.mutable_data_ptr<int64_t>(),
+                        .logprobs = logprobs != nullptr ? logprobs->mutable_data_ptr<float>() : nullptr,
                         .rows = dense.size(0),
                         .vocab = dense.size(1),
                         .top_k = options.top_k,
+                        .slots = slots,
                         .inverse_temperature = static_cast<float>(1.0 / options.temperature),
                         .top_p = options.top_p,
                         .greedy = options.greedy,

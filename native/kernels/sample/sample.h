@@ -21,9 +21,11 @@ struct SampleOptions {
 
 // logits [rows, vocab] fp32 | bf16, row_keys [rows] int64 and positions [rows] int64 on the CPU -> ids [rows] int64.
 // A row with NaN, +infinity or nothing finite is E_NON_FINITE. Greedy takes the lowest id among equal maxima.
-at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                  const SampleOptions& options);
+// `logprobs`, when given, receives [rows] fp32: the log-softmax of the drawn token in the logits as they came, that is, at
+// temperature 1 and over the whole vocabulary.
+at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options,
+                  at::Tensor* logprobs = nullptr);
 at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                            const SampleOptions& options);
+                            const SampleOptions& options, at::Tensor* logprobs = nullptr);
 
 }  // namespace prudent::kernels

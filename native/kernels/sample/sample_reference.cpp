@@ -30,11 +30,9 @@ at::Tensor keep_top_p(const at::Tensor& logits, double top_p) {
   return logits.masked_fill(removed.new_zeros(removed.sizes()).scatter(1, order, removed), kMinusInfinity);
 }
 
-}  // namespace
-
-at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
-                            const SampleOptions& options) {
-  at::Tensor l = logits.to(at::kDouble);
+// ids [rows] of logits [rows, vocab] in float64.
+at::Tensor draw(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options) {
+  at::Tensor l = logits;
   if (options.greedy) return first_argmax(l);
   l = l / options.temperature;
   if (options.top_k > 0 && options.top_k < l.size(1)) {
@@ -52,6 +50,16 @@ at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys
   const at::Tensor cumulative = l.softmax(1).cumsum(1);
   const at::Tensor target = uniform.to(l.device()).unsqueeze(1) * cumulative.narrow(1, l.size(1) - 1, 1);
   return cumulative.le(target).sum(1);
+}
+
+}  // namespace
+
+at::Tensor sample_reference(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions,
+                            const SampleOptions& options, at::Tensor* logprobs) {
+  const at::Tensor wide = logits.to(at::kDouble);
+  const at::Tensor ids = draw(wide, row_keys, positions, options);
+  if (logprobs != nullptr) *logprobs = wide.log_softmax(1).gather(1, ids.unsqueeze(1)).squeeze(1).to(at::kFloat);
+  return ids;
 }
 
 }  // namespace prudent::kernels

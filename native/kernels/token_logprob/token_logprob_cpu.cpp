@@ -37,9 +37,6 @@ float maximum(const Row<T>& row) {
   return top;
 }
 
-// Lanes at or behind n read as 0.
-PRUDENT_VEC Vec first_lanes(Vec v, int64_t n) { return n == kWidth ? v : (iota(0) < static_cast<int32_t>(n) ? v : Vec{}); }
-
 // exp(old max - new max), 0 for a state that has seen nothing.
 PRUDENT_VEC float rescale(float old_max, float new_max) { return old_max == new_max ? 1.0f : __builtin_expf(old_max - new_max); }
 

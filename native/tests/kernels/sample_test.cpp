@@ -43,14 +43,17 @@ TEST_CASE("sample: parity with the reference, draw by draw") {
                                  {.top_p = 0.6, .seed = 11},
                                  {.temperature = 0.8, .top_k = 20, .top_p = 0.9, .seed = 12},
                                  {.top_k = 10000, .top_p = 1e-6, .seed = 13}};
-  for (const auto& [rows, vocab] : {std::pair(1, 1), {3, 7}, {200, 37}, {150, 512}, {20, 3001}}) {
+  for (const auto& [rows, vocab] : {std::pair(1, 1), {3, 7}, {200, 37}, {150, 512}, {20, 3001}, {3, 70001}}) {
     for (const SampleOptions& options : kinds) {
       CAPTURE(vocab);
       CAPTURE(options.seed);
       const at::Tensor logits = normal({rows, vocab}, 1, 3.0), positions = keys(rows, 40);
       for (const at::Tensor& l : {logits, logits.to(at::kBFloat16)}) {
-        const at::Tensor truth = kernels::sample_reference(l, keys(rows), positions, options);
-        CHECK(kernels::sample(l, keys(rows), positions, options).equal(truth));
+        at::Tensor logprobs, true_logprobs;
+        const at::Tensor truth = kernels::sample_reference(l, keys(rows), positions, options, &true_logprobs);
+        CHECK(kernels::sample(l, keys(rows), positions, options, &logprobs).equal(truth));
+        CHECK(error_of(logprobs, true_logprobs) <= kParityFp32);
+        if (vocab > 1) CHECK(error_of(logprobs + 1e-4, true_logprobs) > kParityFp32);
         // The twin: other logits (and, with a vocabulary of one, nothing to tell apart).
         if (vocab > 1 && rows > 1) CHECK(!kernels::sample(l.flip({1}), keys(rows), positions, options).equal(truth));
       }

@@ -32,7 +32,8 @@ const std::string kConfigs[] = {
         "num_key_value_heads":1,"max_position_embeddings":48,"head_dim":10})",
 };
 // Sorted: pairs of neighbours share 5, 7, 0, 2 and 2 tokens.
-const Rows kRows = {{3, 4, 5, 6, 7, 1}, {3, 4, 5, 6, 7, 8, 9, 2}, {3, 4, 5, 6, 7, 8, 9, 11, 12, 13}, {9}, {9, 9, 1, 2}, {9, 9, 3}, {9, 9, 4, 5}};
+const Rows kRows = {{3, 4, 5, 6, 7, 1}, {3, 4, 5, 6, 7, 8, 9, 2}, {3, 4, 5, 6, 7, 8, 9, 11, 12, 13}, {9}, {9, 9, 1, 2}, {9, 9, 3},
+                    {9, 9, 4, 5}};
 const std::vector<int32_t> kShared = {0, 5, 7, 0, 0, 2, 2};
 
 std::vector<RowView> views(const Rows& rows) {
@@ -107,7 +108,8 @@ TEST_CASE("forward: the rows that are read, and their gradients, are those of th
       const Outcome whole = outcome_of(*model, [&] { return model->hidden(batch).index_select(0, rows); });
       const Outcome read = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows}); });
       CHECK(worst_error(read, whole) < tests::kModelFp32);
-      const Outcome others = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows.add(1).clamp_max(35)}); });
+      const Outcome others =
+          outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows.add(1).clamp_max(35)}); });
       CHECK(relative_error(others.hidden, whole.hidden) > tests::kModelFp32);
     }
     CHECK(error_of([&] { (void)model->hidden(batch, nullptr, {.rows = int64({3, 2})}); }).code == "E_RANGE");
@@ -152,16 +154,16 @@ TEST_CASE("forward: checkpoints give the same gradients to the bit") {
       const Outcome kept = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows}); });
       const Outcome again = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows, .checkpoint = true}); });
       CHECK(same_bits(again, kept));
-      const Outcome other = outcome_of(*model, [&] {
-        return model->hidden(batch, nullptr, {.rows = rows, .checkpoint = true}).mul(1.0 + 1e-3);
-      });
+      const Outcome other =
+          outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows, .checkpoint = true}).mul(1.0 + 1e-3); });
       CHECK(!same_bits(other, kept));
     }
   }
 }
 
 TEST_CASE("forward: checkpoints keep the input of each block alone") {
-  const auto model = causal(R"({"model_type":"llama","vocab_size":31,"hidden_size":16,"intermediate_size":64,"num_hidden_layers":6,
+  const auto model =
+      causal(R"({"model_type":"llama","vocab_size":31,"hidden_size":16,"intermediate_size":64,"num_hidden_layers":6,
     "num_attention_heads":4,"num_key_value_heads":4,"max_position_embeddings":256,"head_dim":4})");
   const Rows rows(4, std::vector<int32_t>(200, 7));
   const PackedBatch batch = apart(rows);

@@ -12,8 +12,7 @@
 namespace prudent::tests {
 
 inline Json read_golden(const std::string& name) {
-  const auto path =
-      (std::filesystem::path(__FILE__).parent_path() / "../../../test/golden/data" / name).lexically_normal().string();
+  const auto path = (std::filesystem::path(PRUDENT_GOLDEN_DATA) / name).string();
   return parse_json(read_text_file(path), path);
 }
 

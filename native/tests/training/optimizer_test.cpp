@@ -53,6 +53,20 @@ TEST_CASE("optimizer: the norm is global and clipping scales every gradient by i
   CHECK(state->metadata().at("step") == "1");
 }
 
+TEST_CASE("optimizer: an update counts the version of the parameters up, as an operation in place does") {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    models::NamedTensors tensors{{"matrix", at::ones({2, 3}, dtype)}};
+    tensors[0].second.set_requires_grad(true);
+    Optimizer optimizer(tensors, {});
+    const auto before = tensors[0].second._version();
+    set_gradient(tensors, 1.0);
+    tensors[0].second.mutable_grad() = tensors[0].second.grad().to(dtype);
+    CHECK(tensors[0].second._version() == before);
+    optimizer.step(1e-3);
+    CHECK(tensors[0].second._version() > before);
+  }
+}
+
 TEST_CASE("optimizer: a non-finite gradient changes nothing") {
   auto tensors = parameters();
   Optimizer optimizer(tensors, {});

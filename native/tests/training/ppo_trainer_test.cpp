@@ -183,6 +183,107 @@ TEST_CASE("ppo: the first update of a batch-sized mini-batch has ratio 1") {
   CHECK(values.at("ppo/updates") == 1.0);
 }
 
+namespace {
+
+// All rows are one mini-batch of one micro-batch, so that a rollout's forward can be shared.
+PpoTrainerOptions whole_batch(const Case& test, bool share) {
+  PpoTrainerOptions options = test.options;
+  options.mini_batch_size = 100;
+  options.ppo_epochs = 2;
+  options.share_forward = share;
+  return options;
+}
+
+RolloutOptions sampled(uint64_t seed) {
+  RolloutOptions options;
+  options.generate.max_new_tokens = 6;
+  options.generate.sampling.seed = seed;
+  options.exact_kl = true;
+  return options;
+}
+
+PpoStats without_times(PpoStats stats) {
+  std::erase_if(stats, [](const auto& entry) { return entry.first.starts_with("time/"); });
+  return stats;
+}
+
+PpoStepInput plain_input(const Case& test) {
+  PpoStepInput input = test.input;
+  input.permutations.clear();
+  return input;
+}
+
+}  // namespace
+
+TEST_CASE("ppo: the rollout's forward serves the first update, bit by bit") {
+  for (const size_t index : {size_t{0}, size_t{1}}) {
+    std::vector<PpoStats> stats;
+    std::vector<models::NamedTensors> weights;
+    for (const bool share : {true, false}) {
+      const Case test(index);
+      PpoTrainer trainer(test.policy, test.reference, whole_batch(test, share));
+      for (const uint64_t seed : {1, 2}) {
+        const auto rollout = trainer.rollout(test.queries, sampled(seed), Job());
+        CHECK((rollout->held != nullptr) == share);
+        CHECK_FALSE(rollout->logprobs.requires_grad());
+        stats.push_back(without_times(trainer.step(*rollout, plain_input(test), Job())));
+        if (share) CHECK_FALSE(rollout->held->take(*test.policy).has_value());
+      }
+      weights.push_back(copies(test.policy->parameters()));
+    }
+    CHECK(stats[0] == stats[2]);
+    CHECK(stats[1] == stats[3]);
+    CHECK(stats[0] != stats[1]);
+    CHECK(same_bits(weights[0], weights[1]));
+  }
+}
+
+TEST_CASE("ppo: with the shared forward the first ratio is exactly 1") {
+  const Case test(0);
+  PpoTrainerOptions options = whole_batch(test, true);
+  options.ppo_epochs = 1;
+  PpoTrainer trainer(test.policy, test.reference, options);
+  const PpoStats stats = trainer.step(*trainer.rollout(test.queries, sampled(3), Job()), plain_input(test), Job());
+  const std::map<std::string, double> values(stats.begin(), stats.end());
+  CHECK(values.at("ppo/policy/ratio") == 1.0);
+  CHECK(values.at("ppo/policy/approxkl") == 0.0);
+}
+
+TEST_CASE("ppo: a forward of weights that have moved since is not used") {
+  std::vector<PpoStats> stats;
+  std::vector<models::NamedTensors> weights;
+  for (const bool share : {true, false}) {
+    const Case test(0);
+    PpoTrainer trainer(test.policy, test.reference, whole_batch(test, share));
+    const auto early = trainer.rollout(test.queries, sampled(1), Job()), late = trainer.rollout(test.queries, sampled(2), Job());
+    PpoStepInput input = plain_input(test);
+    input.lr = 0.01;
+    trainer.step(*late, input, Job());
+    stats.push_back(without_times(trainer.step(*early, input, Job())));
+    weights.push_back(copies(test.policy->parameters()));
+  }
+  CHECK(stats[0] == stats[1]);
+  CHECK(same_bits(weights[0], weights[1]));
+}
+
+TEST_CASE("ppo: what is not one mini-batch and one micro-batch holds no forward, and another policy cannot take it") {
+  const Case test(0);
+  const auto held = [&](const auto& change) {
+    PpoTrainerOptions options = whole_batch(test, true);
+    RolloutOptions rollout = sampled(1);
+    change(options, rollout);
+    return PpoTrainer(test.policy, test.reference, options).rollout(test.queries, rollout, Job())->held;
+  };
+  CHECK(held([](auto& options, auto&) { options.mini_batch_size = 4; }) == nullptr);
+  CHECK(held([](auto& options, auto&) { options.micro_batch_tokens = 13; }) == nullptr);
+  CHECK(held([](auto&, auto& rollout) { rollout.batch_tokens = 20; }) == nullptr);
+  const auto forward = held([](auto&, auto&) {});
+  REQUIRE(forward != nullptr);
+  CHECK_FALSE(forward->take(*test.policy->clone()).has_value());
+  CHECK(forward->take(*test.policy).has_value());
+  CHECK_FALSE(forward->take(*test.policy).has_value());
+}
+
 TEST_CASE("ppo: a constant weight is vanilla PPO at that coefficient, bit by bit; the seed decides the order") {
   const auto run = [](uint64_t seed) {
     const Case test(0);

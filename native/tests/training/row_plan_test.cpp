@@ -29,7 +29,8 @@ TokenRows rows_of(const std::vector<std::vector<int32_t>>& rows) {
   return result;
 }
 
-// A template of 6 tokens before everything, 3 prompts of 5 to 7 tokens, 2 or 3 responses each; and one text that is not like them.
+// A template of 6 tokens before everything, 3 prompts of 5 to 7 tokens, 2 or 3 responses each; and one text that is not like
+// them.
 TokenRows templated_rows() {
   const std::vector<int32_t> beginning{1, 2, 3, 4, 5, 6};
   std::vector<std::vector<int32_t>> rows;
@@ -57,7 +58,7 @@ TEST_CASE("row plan: what rows share is computed once, in steps of four tokens, 
   };
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}) == 7);
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {9, 9}, {1, 2, 3, 4, 7}}) == 9);  // not neighbours as given
-  CHECK(computed({{1, 2, 3, 4}, {1, 2, 3, 4}}) == 8);                  // only three may be shared
+  CHECK(computed({{1, 2, 3, 4}, {1, 2, 3, 4}}) == 8);                   // only three may be shared
   CHECK(computed({{1, 2, 3, 4, 5}, {1, 2, 3, 4, 5}}) == 6);
   CHECK(computed({{1, 2, 3, 4, 5, 6, 7}, {1, 2, 3, 4, 5, 6, 8}}) == 10);  // 6 are alike: a step of 4
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}, 6) == 11);        // two forwards share nothing

@@ -1,0 +1,39 @@
+#include "training/policy_forward.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+#include "kernels/token_logprob/token_logprob.h"
+
+namespace prudent::training {
+namespace {
+
+std::vector<uint32_t> versions_of(const models::Model& model) {
+  std::vector<uint32_t> versions;
+  for (const auto& [name, parameter] : model.parameters()) versions.push_back(static_cast<uint32_t>(parameter._version()));
+  return versions;
+}
+
+}  // namespace
+
+PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy, bool checkpoint) {
+  const at::Tensor hidden = predicting_hidden(policy, batch, checkpoint);
+  const kernels::TokenLogprob out = kernels::token_logprob(hidden, policy.lm_weight(), std::nullopt, batch.targets, want_entropy);
+  return {hidden, out.logprobs, policy.values(hidden), out.entropy};
+}
+
+HeldForward::HeldForward(const models::Model& policy, const PredictionBatch& batch, bool checkpoint)
+    : policy_(&policy), versions_(versions_of(policy)) {
+  const c10::AutoGradMode with_grad(true);
+  forward_ = policy_forward(policy, batch, /*want_entropy=*/true, checkpoint);
+}
+
+std::optional<PolicyForward> HeldForward::take(const models::Model& policy) {
+  if (&policy != policy_ || !forward_.logprobs.defined()) return std::nullopt;
+  PolicyForward forward = std::exchange(forward_, {});
+  if (versions_ != versions_of(policy)) return std::nullopt;
+  return forward;
+}
+
+}  // namespace prudent::training
