@@ -20,6 +20,9 @@ using Make = OpCase (*)(const Json&, const at::Device&);
 
 constexpr std::pair<const char*, Make> kCases[] = {
     {"rms_norm", rms_norm_case},
+    {"layer_norm", layer_norm_case},
+    {"activation_backward", activation_backward_case},
+    {"global_norm", global_norm_case},
     {"rotary", rotary_case},
     {"geglu", geglu_case},
     {"matmul", matmul_case},

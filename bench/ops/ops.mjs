@@ -14,6 +14,8 @@ const GOALS = {
   ppo_loss: { ratio: 5 },
   token_logprob: { ratio: 1, above: 0.1 },
   rms_norm: { ofLimit: 0.7 },
+  layer_norm: { ofLimit: 0.7 },
+  activation_backward: { ofLimit: 0.7 },
   rotary: { ofLimit: 0.7 },
   geglu: { ofLimit: 0.7 },
   adamw: { ofLimit: 0.7 },

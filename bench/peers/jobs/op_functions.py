@@ -27,6 +27,29 @@ def rms_norm(case, dtype, normal):
     return Case(function, [normal(shape, 1).to(dtype), (normal(shape[1:], 2) * 0.1).to(dtype)])
 
 
+def layer_norm(case, dtype, normal):
+    hidden = (case["hidden"],)
+    inputs = [normal((case["tokens"], *hidden), 1), normal(hidden, 2), normal(hidden, 3)]
+    function = lambda x, weight, bias: [F.layer_norm(x, hidden, weight, bias, 1e-5)]  # noqa: E731
+    return Case(function, [tensor.to(dtype) for tensor in inputs])
+
+
+def activation_backward(case, dtype, normal):
+    """What autograd runs behind gelu(x W + b): GELU's backward, then the sum over rows."""
+    shape = (case["tokens"], case["intermediate"])
+
+    def function(grad, u):
+        grad_u = torch.ops.aten.gelu_backward(grad, u, approximate="tanh")
+        return [grad_u, grad_u.sum(0)]
+
+    return Case(function, [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)], differentiable=False)
+
+
+def global_norm(case, dtype, normal):
+    tensors = [normal((case["items"],), seed + 1).to(dtype) for seed in range(case["tensors"])]
+    return Case(lambda *given: [torch.nn.utils.get_total_norm(given).reshape(1)], tensors, differentiable=False)
+
+
 def rotary(case, dtype, normal):
     """transformers' apply_rotary_pos_emb; cosines and sines are ready, as they are once per forward there."""
     tokens, dim, longest = case["tokens"], case["head_dim"], case["positions"]
@@ -248,7 +271,7 @@ def adamw(case, dtype, normal):
 CASES = {
     function.__name__: function
     for function in (
-        rms_norm, rotary, geglu, matmul, linear, gated_linear, token_logprob, multi_head, sample, packed_attention, cached_attention,
+        rms_norm, layer_norm, activation_backward, global_norm, rotary, geglu, matmul, linear, gated_linear, token_logprob, multi_head, sample, packed_attention, cached_attention,
         bradley_terry, ppo_loss, variance_kl_advantage, adamw,
     )
 }  # fmt: skip
