@@ -28,26 +28,9 @@ def rms_norm(case, dtype, normal):
 
 
 def layer_norm(case, dtype, normal):
-    hidden = (case["hidden"],)
-    inputs = [normal((case["tokens"], *hidden), 1), normal(hidden, 2), normal(hidden, 3)]
-    function = lambda x, weight, bias: [F.layer_norm(x, hidden, weight, bias, 1e-5)]  # noqa: E731
-    return Case(function, [tensor.to(dtype) for tensor in inputs])
-
-
-def activation_backward(case, dtype, normal):
-    """What autograd runs behind gelu(x W + b): GELU's backward, then the sum over rows."""
-    shape = (case["tokens"], case["intermediate"])
-
-    def function(grad, u):
-        grad_u = torch.ops.aten.gelu_backward(grad, u, approximate="tanh")
-        return [grad_u, grad_u.sum(0)]
-
-    return Case(function, [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)], differentiable=False)
-
-
-def global_norm(case, dtype, normal):
-    tensors = [normal((case["items"],), seed + 1).to(dtype) for seed in range(case["tensors"])]
-    return Case(lambda *given: [torch.nn.utils.get_total_norm(given).reshape(1)], tensors, differentiable=False)
+    shape = (case["tokens"], case["hidden"])
+    inputs = [normal(shape, 1), normal(shape[1:], 2) * 0.1 + 1.0, normal(shape[1:], 3) * 0.1]
+    return Case(lambda x, weight, bias: [F.layer_norm(x, shape[1:], weight, bias, 1e-5)], [tensor.to(dtype) for tensor in inputs])
 
 
 def rotary(case, dtype, normal):
@@ -69,6 +52,17 @@ def geglu(case, dtype, normal):
     shape = (case["tokens"], case["intermediate"])
     inputs = [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)]
     return Case(lambda gate, up: [F.gelu(gate, approximate="tanh") * up], inputs)
+
+
+def activation_backward(case, dtype, normal):
+    """What autograd runs behind gelu(addmm(bias, x, weight)) before its matrix products."""
+
+    def function(grad_y, u):
+        grad_u = torch.ops.aten.gelu_backward(grad_y, u, approximate="tanh")
+        return [grad_u, grad_u.sum(0)]
+
+    shape = (case["tokens"], case["intermediate"])
+    return Case(function, [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)], differentiable=False)
 
 
 def projection_inputs(case, dtype, normal):
@@ -268,10 +262,16 @@ def adamw(case, dtype, normal):
     return Case(function, [], differentiable=False)
 
 
+def global_norm(case, dtype, normal):
+    """The norm of torch.nn.utils.clip_grad_norm_, in front of its clipping."""
+    inputs = [(normal((case["items"],), seed) * 0.1).to(dtype) for seed in range(1, case["tensors"] + 1)]
+    return Case(lambda *tensors: [torch.nn.utils.get_total_norm(tensors)], inputs, differentiable=False)
+
+
 CASES = {
     function.__name__: function
     for function in (
-        rms_norm, layer_norm, activation_backward, global_norm, rotary, geglu, matmul, linear, gated_linear, token_logprob, multi_head, sample, packed_attention, cached_attention,
-        bradley_terry, ppo_loss, variance_kl_advantage, adamw,
+        rms_norm, layer_norm, rotary, geglu, activation_backward, matmul, linear, gated_linear, token_logprob, multi_head, sample,
+        packed_attention, cached_attention, bradley_terry, ppo_loss, variance_kl_advantage, adamw, global_norm,
     )
 }  # fmt: skip
