@@ -44,7 +44,7 @@ function jobOf(entry, dtype, pass) {
     ...{ keepAs: name, kind, dtype, job: 'op', options: { case: spec, implementation, pass } },
   })
   const peers = [side('reference', 'native', 'reference'), side('eager', 'today', 'eager')]
-  if (!NOT_COMPILED.has(entry.op)) peers.push(side('torch.compile', 'today', 'compile'))
+  if (!NOT_COMPILED.has(entry.op)) peers.push({ ...side('torch.compile', 'today', 'compile'), optional: true })
   const { op, ...shape } = sizes
   return {
     name: `ops/${op} ${pass}`,

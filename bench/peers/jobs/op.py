@@ -45,6 +45,7 @@ class Op:
         self.function = self.case.function
         if implementation == "compile":
             torch._dynamo.reset()
+            torch._functorch.config.donated_buffer = False  # the backward is timed over a graph that is kept
             self.function = torch.compile(self.function, dynamic=False)
         self.held = sum(tensor.nbytes for tensor in self.case.inputs)
         self.body = None
