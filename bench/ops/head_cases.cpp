@@ -42,7 +42,7 @@ OpCase sample_case(const Json& spec, const at::Device& device) {
   const at::Tensor keys = at::arange(rows, at::kLong), positions = at::zeros({rows}, at::kLong);
   const kernels::SampleOptions draw{.seed = 1}, greedy{.greedy = true};
   const auto with = [=](auto sampler, const kernels::SampleOptions& options) {
-    return [=](const Tensors& in) { return Tensors{sampler(in[0], keys, positions, options)}; };
+    return [=](const Tensors& in) { return Tensors{sampler(in[0], keys, positions, options, nullptr)}; };
   };
   OpCase op;
   op.ours = with(kernels::sample, draw);
