@@ -284,6 +284,34 @@ TEST_CASE("ppo: what is not one mini-batch and one micro-batch holds no forward,
   CHECK_FALSE(forward->take(*test.policy).has_value());
 }
 
+TEST_CASE("ppo: old log-probs and values from the sampling are those of a forward, up to rounding") {
+  const Case test(0);
+  PpoTrainerOptions options = whole_batch(test, true);
+  options.old_from_sampling = true;
+  PpoTrainer trainer(test.policy, test.reference, options), plain(test.policy, test.reference, whole_batch(test, false));
+  RolloutOptions warm = sampled(5);
+  warm.generate.sampling.temperature = 1.5;
+  warm.generate.sampling.top_k = 20;  // neither changes what the old log-probs are of
+  for (RolloutOptions rollout : {sampled(4), warm}) {
+    for (const bool exact_kl : {true, false}) {
+      rollout.exact_kl = exact_kl;
+      const auto drawn = trainer.rollout(test.queries, rollout, Job()), forward = plain.rollout(test.queries, rollout, Job());
+      REQUIRE(drawn->responses.ids == forward->responses.ids);
+      CHECK(drawn->held == nullptr);
+      CHECK((drawn->logprobs - forward->logprobs).abs().max().item<double>() < kStepTolerance);
+      CHECK((drawn->values - forward->values).abs().max().item<double>() < kStepTolerance);
+      CHECK(drawn->exact_kl_sums == forward->exact_kl_sums);
+      CHECK((drawn->logprobs - forward->ref_logprobs).abs().max().item<double>() > kStepTolerance);  // the twin
+    }
+  }
+  const PpoStats stats = trainer.step(*trainer.rollout(test.queries, sampled(4), Job()), plain_input(test), Job());
+  const std::map<std::string, double> values(stats.begin(), stats.end());
+  CHECK(values.at("ppo/policy/first_ratio_error") < kStepTolerance);
+  RolloutOptions held_back = sampled(4);
+  held_back.generate.min_new_tokens = 2;
+  CHECK(error_code([&] { trainer.rollout(test.queries, held_back, Job()); }) == "E_RANGE");
+}
+
 TEST_CASE("ppo: a constant weight is vanilla PPO at that coefficient, bit by bit; the seed decides the order") {
   const auto run = [](uint64_t seed) {
     const Case test(0);
