@@ -153,10 +153,8 @@ template <typename T, typename Out>
 PRUDENT_VEC void finish_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec x) {
   if (args.bias != nullptr) x += load_at(static_cast<const T*>(args.bias) + column, n);
   if (args.saved != nullptr) store_result(static_cast<T*>(args.saved) + row * args.columns + column, x, n);
-  if (args.activation != MatmulActivation::None) {
-    if (args.saved != nullptr) x = round_to<T>(x);  // the gradient sees what is saved
-    x = activated(x, args.activation);
-  }
+  // Rounded whether it is saved or not: a forward gives the same with gradients and without.
+  if (args.activation != MatmulActivation::None) x = activated(round_to<T>(x), args.activation);
   Out* out = static_cast<Out*>(args.out) + row * args.out_stride + column;
   if (args.residual != nullptr) x += load_at(static_cast<const T*>(args.residual) + row * args.residual_stride + column, n);
   if (args.accumulate) x += load_at(out, n);
@@ -170,10 +168,9 @@ PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_
   if (args.saved != nullptr) {
     store_result(static_cast<T*>(args.saved) + row * args.columns + column, up, n);
     store_result(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
-    up = round_to<T>(up);
-    gate = round_to<T>(gate);
   }
-  store_result(static_cast<Out*>(args.out) + row * args.out_stride + column, activated(gate, args.activation) * up, n);
+  const Vec activated_gate = activated(round_to<T>(gate), args.activation);  // rounded as above
+  store_result(static_cast<Out*>(args.out) + row * args.out_stride + column, activated_gate * round_to<T>(up), n);
 }
 
 // A finished block [rows, 32]: of a gated product columns 0-15 are the second factor, 16-31 the gate.
