@@ -1,11 +1,9 @@
 #include "kernels/linear/linear.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/activation_backward/activation_backward.h"
-#include "kernels/common/check.h"
+#include "kernels/common/autograd.h"
 #include "kernels/matmul/matmul.h"
 
 namespace prudent::kernels {
@@ -15,18 +13,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
-  return tensor.defined() ? std::make_optional(tensor) : std::nullopt;
-}
-
 constexpr int64_t kNoActivation = -1;
 
 struct LinearNode : torch::autograd::Function<LinearNode> {
-  // An argument that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual, int64_t activation,
                             int64_t layout, bool differentiable) {
-    MatmulEpilogue epilogue{.bias = bias.value_or(at::Tensor()), .residual = residual.value_or(at::Tensor())};
+    MatmulEpilogue epilogue{.bias = value_of(bias), .residual = value_of(residual)};
     at::Tensor saved;
     if (activation != kNoActivation) epilogue.activation = static_cast<Activation>(activation);
     if (activation != kNoActivation && differentiable) epilogue.saved = &saved;
@@ -71,13 +64,9 @@ at::Tensor bias_gradient(const at::Tensor& grad_y) { return activation_backward(
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options) {
   if (!matmul_on_tiles(x)) return linear_reference(x, weight, options);
-  bool differentiable = false;
-  for (const at::Tensor& tensor : {x, weight, options.bias, options.residual}) {
-    differentiable = differentiable || (tensor.defined() && tensor.requires_grad());
-  }
   const int64_t activation = options.activation ? static_cast<int64_t>(*options.activation) : kNoActivation;
   return LinearNode::apply(x, weight, optional_of(options.bias), optional_of(options.residual), activation,
-                           static_cast<int64_t>(options.layout), differentiable && at::GradMode::is_enabled());
+                           static_cast<int64_t>(options.layout), is_differentiated({x, weight, options.bias, options.residual}));
 }
 
 }  // namespace prudent::kernels
