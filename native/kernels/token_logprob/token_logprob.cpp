@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/autograd.h"
 #include "kernels/common/run_kernel.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
@@ -143,11 +144,10 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
 }
 
 struct TokenLogprobNode : torch::autograd::Function<TokenLogprobNode> {
-  // An argument that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const std::optional<at::Tensor>& optional_bias, const at::Tensor& targets, double temperature,
                             at::Tensor* entropy) {
-    const at::Tensor bias = optional_bias.value_or(at::Tensor());
+    const at::Tensor bias = value_of(optional_bias);
     const Forward result = run_forward(hidden, Head{weight, bias, temperature}, targets, entropy != nullptr);
     context->save_for_backward({hidden, weight, bias, targets, result.logsumexps, result.logits});
     context->saved_data["temperature"] = temperature;
