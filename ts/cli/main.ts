@@ -12,6 +12,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   reproduce: () => import('./reproduce.js'),
   train: () => import('./train.js'),
   score: () => import('./score.js'),
+  serve: () => import('./serve.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
   report: () => import('./report.js'),

@@ -24,6 +24,11 @@ export class ChatTemplate {
     return [...this.#sources.keys()]
   }
 
+  /** Name and Jinja text of every template: what another thread needs to render them. */
+  get sources(): ReadonlyMap<string, string> {
+    return this.#sources
+  }
+
   /**
    * The conversation as text, BOS text included where the template writes it.
    * @throws E_CONFIG if the template does not compile or the name is unknown, E_DATA if it refuses these messages.

@@ -44,7 +44,8 @@ export function renderPrompt(tokenizer: Tokenizer, conversation: Conversation): 
   return withoutBos(tokenizer, tokenizer.chatTemplate.render(conversation.messages, options))
 }
 
-function withoutBos(tokenizer: Tokenizer, text: string): string {
+/** Removes the BOS text that a template wrote where the tokenizer adds BOS itself. */
+export function withoutBos(tokenizer: Tokenizer, text: string): string {
   const bos = tokenizer.bosToken
   return tokenizer.addsBos && bos !== null && bos !== '' && text.startsWith(bos) ? text.slice(bos.length) : text
 }

@@ -69,8 +69,12 @@ async function countNotRoundTrip(
   return ids.filter((row, index) => !isSame(row, index)).length
 }
 
-/** prompt + response with the scorer's chat template, or one text where it has none. */
-export function conversationOf(scorer: Tokenizer, prompt: string | readonly Message[], response: string): Conversation {
+/** prompt + response with the scorer's chat template, or one text where it has none (null). */
+export function conversationOf(
+  scorer: { readonly chatTemplate: unknown },
+  prompt: string | readonly Message[],
+  response: string,
+): Conversation {
   const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : [...prompt]
   if (scorer.chatTemplate === null) return { text: messages.map((message) => message.content).join('') + response }
   return { messages: [...messages, { role: 'assistant', content: response }] }

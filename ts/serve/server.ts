@@ -1,0 +1,75 @@
+import type { AddressInfo } from 'node:net'
+import fastify, { type FastifyInstance } from 'fastify'
+import { PrudentError } from '../errors.js'
+import prudent from './fastify.js'
+import type { ScoringService } from './scoring-service.js'
+
+export interface ServerOptions {
+  host: string
+  /** 0 takes a free one. */
+  port: number
+  apiKey?: string | undefined
+  /** Open connections; further ones are closed at once. */
+  maxConnections?: number
+  onError?: (error: unknown) => void
+}
+
+export interface Server {
+  /** Where it listens. */
+  url: string
+  /**
+   * Takes no new connections and no new requests, answers those at work, and frees the model. What is not answered within `timeoutMs` is
+   * cancelled (503).
+   */
+  close(timeoutMs: number): Promise<void>
+}
+
+const HEADERS_TIMEOUT_MS = 10_000
+const KEEP_ALIVE_MS = 65_000
+
+/**
+ * `prudent serve`: a service behind an HTTP server of its own, all timeouts on.
+ * @throws E_IO if the address cannot be had
+ */
+export async function startServer(service: ScoringService, options: ServerOptions): Promise<Server> {
+  const app = makeServer(service, options)
+  const { host, port } = options
+  await app.listen({ host, port }).catch((cause) => {
+    throw new PrudentError('E_IO', `cannot listen on ${host}:${port}: ${cause.message}`, { argument: 'port', cause })
+  })
+  return {
+    url: urlOf(app.server.address() as AddressInfo),
+    async close(timeoutMs) {
+      const timer = setTimeout(() => void service.dispose(), timeoutMs)
+      await app.close()
+      clearTimeout(timer)
+      await service.dispose()
+    },
+  }
+}
+
+function makeServer(
+  service: ScoringService,
+  { apiKey, maxConnections = 1024, onError }: ServerOptions,
+): FastifyInstance {
+  const { requestTimeoutMs, maxBodyBytes } = service.settings
+  const app = fastify({
+    logger: false,
+    bodyLimit: maxBodyBytes,
+    // A socket that says nothing for longer than any answer takes.
+    connectionTimeout: requestTimeoutMs + 10_000,
+    // From a request's first byte to its last.
+    requestTimeout: Math.min(requestTimeoutMs, 300_000),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: 16_384, connectionsCheckingInterval: 2000 },
+  })
+  app.server.maxConnections = maxConnections
+  void app.register(prudent, { service, apiKey, onError })
+  return app
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
