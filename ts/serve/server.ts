@@ -1,3 +1,4 @@
+import type { Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
 import { PrudentError } from '../errors.js'
@@ -17,6 +18,8 @@ export interface ServerOptions {
 export interface Server {
   /** Where it listens. */
   url: string
+  /** The server under it. */
+  http: HttpServer
   /**
    * Takes no new connections and no new requests, answers those at work, and frees the model. What is not answered within `timeoutMs` is
    * cancelled (503).
@@ -38,6 +41,7 @@ export async function startServer(service: ScoringService, options: ServerOption
     throw new PrudentError('E_IO', `cannot listen on ${host}:${port}: ${cause.message}`, { argument: 'port', cause })
   })
   return {
+    http: app.server,
     url: urlOf(app.server.address() as AddressInfo),
     async close(timeoutMs) {
       const timer = setTimeout(() => void service.dispose(), timeoutMs)
