@@ -118,8 +118,8 @@ describe('prudent reproduce at its smallest size', () => {
     const summary = summaryOf('whole')
     const attempts = summary.calibration.map(({ refinement }) => refinement?.attempts.length ?? 0)
     expect(summary.calibration.map(({ arm }) => arm.endsWith('/vanilla'))).toEqual(attempts.map((count) => count === 0))
-    // Calibrated with two trials of three steps: some arm is off by more than 3 %.
-    expect(Math.max(...attempts)).toBe(2)
+    // The smoke config's tolerance lets no arm match.
+    expect(attempts.filter((count) => count > 0)).toEqual([2, 2, 2])
     for (const { arm, refinement } of summary.calibration) {
       const used = refinement?.attempts.find((attempt) => attempt.used)
       if (!used) continue

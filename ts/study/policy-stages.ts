@@ -25,6 +25,7 @@ export type Calibrated = Omit<CalibrationSummary, 'refinement'>
 /** An arm as it is compared. */
 export interface TrainedArm {
   id: string
+  calibration: Calibrated
   /** What its policies were trained at. */
   beta: number
   policies: readonly FinishedPolicy[]
@@ -194,24 +195,21 @@ export async function runArms(
     const calibration = (calibrated[i] as StageResult<Calibrated>).value
     const baseline = done.find((entry) => entry.id === `${arm.recipe}/vanilla`)
     const train = (beta: number, attempt: number) => runArm(study, arm, beta, attempt)
-    done.push(
-      baseline
-        ? {
-            id: arm.id,
-            ...(await trainMatched(train, baseline.policies, matchOptions(study, baseline.id, calibration))),
-          }
-        : { id: arm.id, beta: calibration.beta, policies: await train(calibration.beta, 0), refinement: null },
-    )
+    const trained = baseline
+      ? await trainMatched(train, baseline.policies, matchOptions(study, baseline, calibration))
+      : { beta: calibration.beta, policies: await train(calibration.beta, 0), refinement: null }
+    done.push({ id: arm.id, calibration, ...trained })
   }
   return done
 }
 
-function matchOptions({ config }: PolicyStage, baseline: string, calibration: Calibrated): MatchOptions {
+function matchOptions({ config }: PolicyStage, baseline: TrainedArm, calibration: Calibrated): MatchOptions {
   const { level, resamples, klTolerance } = config.verdict
   return {
-    baseline,
+    baseline: baseline.id,
     firstBeta: calibration.beta,
-    slope: slopeOf(calibration.trials),
+    // A treatment often meets its target at the first trial; its KL falls much as vanilla's does.
+    slope: slopeOf(calibration.trials) ?? slopeOf(baseline.calibration.trials),
     tolerance: klTolerance,
     limit: config.calibration.refinements,
     level,

@@ -27,7 +27,7 @@ export interface KlMeasurement {
 
 export interface RefinementOptions {
   firstBeta: number
-  /** d log KL / d log beta as calibration met it; null where one trial was enough. */
+  /** d log KL / d log beta as calibration met it; null where one trial was enough for every arm. */
   slope: number | null
   tolerance: number
   /** Most trainings after the first. */

@@ -19,7 +19,7 @@ import {
 } from './measure.js'
 import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
 import { planStudy, type StudyPlan } from './plan.js'
-import { type Calibrated, calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
+import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
 import { type StageResult, StageStore } from './stages.js'
 import {
   type LanguageModelSummary,
@@ -77,7 +77,6 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
       inputs,
       trained,
       measured,
-      calibrated: calibrated.map((entry) => entry.value),
       trainedArms,
       store,
       addon,
@@ -205,14 +204,13 @@ interface SummaryParts {
   inputs: StudyInputs
   trained: TrainedModels
   measured: Measured
-  calibrated: Calibrated[]
   trainedArms: TrainedArm[]
   store: StageStore
   addon: NativeAddon
 }
 
 function summarise(parts: SummaryParts): Summary {
-  const { config, plan, inputs, trained, measured, calibrated, trainedArms, store, addon } = parts
+  const { config, plan, inputs, trained, measured, trainedArms, store, addon } = parts
   const results = trainedArms.flatMap((arm) => arm.policies)
   requireComplete(plan, results)
   const trainedArm = (id: string) => trainedArms.find((arm) => arm.id === id) as TrainedArm
@@ -244,7 +242,7 @@ function summarise(parts: SummaryParts): Summary {
     preconditions: conditions,
     gate,
     sigma: measured.reference.quality,
-    calibration: calibrated.map((entry) => ({ ...entry, refinement: trainedArm(entry.arm).refinement })),
+    calibration: trainedArms.map(({ calibration, refinement }) => ({ ...calibration, refinement })),
     arms,
     figures: { ...measured.benchmark, judged: summariseJudges(plan.arms, results, reference) },
     verdicts: { level: config.verdict.level, rules: rulesInWords(config.verdict), list: verdicts },
