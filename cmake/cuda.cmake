@@ -23,5 +23,8 @@ if(PRUDENT_CUDA)
   target_include_directories(prudent_libtorch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
   target_link_libraries(prudent_libtorch INTERFACE
     ${PRUDENT_LIBTORCH}/lib/libtorch_cuda.so ${PRUDENT_LIBTORCH}/lib/libc10_cuda.so CUDA::cudart)
+  # libtorch_cuda enters itself into libtorch's registries when it is loaded: nothing calls it by name, and it must be linked all the
+  # same. What it needs in turn (cuBLAS …) lies where its own search path says.
+  target_link_options(prudent_libtorch INTERFACE -Wl,--no-as-needed -Wl,--allow-shlib-undefined)
   target_compile_definitions(prudent_libtorch INTERFACE PRUDENT_CUDA=1)
 endif()

@@ -39,7 +39,7 @@ target_compile_definitions(prudent_libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 
 # at::parallel_for is OpenMP code in headers. It must run on the OpenMP library that libtorch itself uses, the wheel's: two in
 # one process would each keep a team of threads. So the compiler option is for compiling only, and the wheel's file is linked.
-target_compile_options(prudent_libtorch INTERFACE -fopenmp)
+target_compile_options(prudent_libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 file(GLOB torch_openmp ${PRUDENT_LIBTORCH}/lib/libgomp*.so* ${PRUDENT_LIBTORCH}/../torch.libs/libgomp*.so*)
 if(torch_openmp)
   list(GET torch_openmp 0 torch_openmp)

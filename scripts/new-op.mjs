@@ -36,5 +36,6 @@ process.stdout.write(`
 next: 1. the formula, shapes and dtypes in ${op}.h
       2. ${op}_reference.cpp in plain ATen
       3. ${op}_cpu.cpp (native/kernels/common/vec.h has the vectors)
-      4. npm run dev -- ${op}   builds this and runs its cases
+      4. ${op}_cuda.cu (native/kernels/common/cuda_support.cuh), and a case "cuda: ${op} parity …" in native/tests/kernels/cuda_test.cpp
+      5. npm run dev -- ${op}   builds this and runs its cases
 `)

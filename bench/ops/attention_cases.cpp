@@ -41,7 +41,7 @@ OpCase packed_attention_case(const Json& spec, const at::Device& device) {
 OpCase cached_attention_case(const Json& spec, const at::Device& device) {
   const int64_t rows = size_of(spec, "rows"), heads = size_of(spec, "heads"), kv_heads = size_of(spec, "kv_heads");
   const int64_t dim = size_of(spec, "head_dim"), capacity = size_of(spec, "capacity");
-  const at::Tensor lengths = at::full({rows}, capacity, at::TensorOptions().dtype(at::kInt));
+  const at::Tensor lengths = at::full({rows}, capacity, at::TensorOptions().dtype(at::kInt)).to(device);
   const double scale = scale_of(dim);
   OpCase op;
   op.ours = [=](const Tensors& in) { return Tensors{kernels::cached_attention(in[0], in[1], in[2], lengths, scale)}; };

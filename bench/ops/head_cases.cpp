@@ -39,10 +39,10 @@ OpCase multi_head_case(const Json& spec, const at::Device& device) {
 
 OpCase sample_case(const Json& spec, const at::Device& device) {
   const int64_t rows = size_of(spec, "rows"), vocab = size_of(spec, "vocab");
-  const at::Tensor keys = at::arange(rows, at::kLong), positions = at::zeros({rows}, at::kLong);
+  const at::Tensor keys = at::arange(rows, at::kLong).to(device), positions = at::zeros({rows}, at::kLong).to(device);
   const kernels::SampleOptions draw{.seed = 1}, greedy{.greedy = true};
   const auto with = [=](auto sampler, const kernels::SampleOptions& options) {
-    return [=](const Tensors& in) { return Tensors{sampler(in[0], keys, positions, options)}; };
+    return [=](const Tensors& in) { return Tensors{sampler(in[0], keys, positions, options, nullptr)}; };
   };
   OpCase op;
   op.ours = with(kernels::sample, draw);

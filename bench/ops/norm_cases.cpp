@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "kernels/activation_backward/activation_backward.h"
 #include "kernels/geglu/geglu.h"
+#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rotary/rotary.h"
 #include "op_case.h"
@@ -23,6 +25,18 @@ OpCase rms_norm_case(const Json& spec, const at::Device& device) {
   op.ours = [](const Tensors& in) { return Tensors{kernels::rms_norm(in[0], in[1], 1e-6, true)}; };
   op.reference = [](const Tensors& in) { return Tensors{kernels::rms_norm_reference(in[0], in[1], 1e-6, true)}; };
   op.inputs = {normal({tokens, hidden}, 1).to(device, dtype_of(spec)), normal({hidden}, 2, 0.1).to(device, dtype_of(spec))};
+  op.forward_bytes = 2 * bytes_of(op.inputs[0]);
+  op.backward_bytes = 3 * bytes_of(op.inputs[0]);  // x and dy in, dx out
+  return op;
+}
+
+OpCase layer_norm_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), hidden = size_of(spec, "hidden");
+  OpCase op;
+  op.ours = [](const Tensors& in) { return Tensors{kernels::layer_norm(in[0], in[1], in[2], 1e-5)}; };
+  op.reference = [](const Tensors& in) { return Tensors{kernels::layer_norm_reference(in[0], in[1], in[2], 1e-5)}; };
+  op.inputs = {normal({tokens, hidden}, 1).to(device, dtype_of(spec)),
+               (normal({hidden}, 2, 0.1) + 1.0).to(device, dtype_of(spec)), normal({hidden}, 3, 0.1).to(device, dtype_of(spec))};
   op.forward_bytes = 2 * bytes_of(op.inputs[0]);
   op.backward_bytes = 3 * bytes_of(op.inputs[0]);  // x and dy in, dx out
   return op;
@@ -52,6 +66,23 @@ OpCase geglu_case(const Json& spec, const at::Device& device) {
   op.inputs = {normal({tokens, width}, 1).to(device, dtype_of(spec)), normal({tokens, width}, 2).to(device, dtype_of(spec))};
   op.forward_bytes = 3 * bytes_of(op.inputs[0]);
   op.backward_bytes = 5 * bytes_of(op.inputs[0]);  // gate, up, dy in, both gradients out
+  return op;
+}
+
+OpCase activation_backward_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), width = size_of(spec, "intermediate");
+  const auto with = [](auto backward) {
+    return [=](const Tensors& in) {
+      const kernels::ActivationBackward out = backward(in[0], in[1], kernels::Activation::GeluTanh, /*want_bias=*/true);
+      return Tensors{out.grad_u, out.grad_bias};
+    };
+  };
+  OpCase op;
+  op.ours = with(kernels::activation_backward);
+  op.reference = with(kernels::activation_backward_reference);
+  op.inputs = {normal({tokens, width}, 1).to(device, dtype_of(spec)), normal({tokens, width}, 2).to(device, dtype_of(spec))};
+  op.differentiable = false;
+  op.forward_bytes = 3 * bytes_of(op.inputs[0]);  // dy and u in, du out
   return op;
 }
 

@@ -20,8 +20,10 @@ using Make = OpCase (*)(const Json&, const at::Device&);
 
 constexpr std::pair<const char*, Make> kCases[] = {
     {"rms_norm", rms_norm_case},
+    {"layer_norm", layer_norm_case},
     {"rotary", rotary_case},
     {"geglu", geglu_case},
+    {"activation_backward", activation_backward_case},
     {"matmul", matmul_case},
     {"linear", linear_case},
     {"gated_linear", gated_linear_case},
@@ -34,6 +36,7 @@ constexpr std::pair<const char*, Make> kCases[] = {
     {"ppo_loss", ppo_loss_case},
     {"variance_kl_advantage", variance_kl_advantage_case},
     {"adamw", adamw_case},
+    {"global_norm", global_norm_case},
 };
 
 constexpr std::pair<const char*, Pass> kPasses[] = {

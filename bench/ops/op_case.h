@@ -57,8 +57,10 @@ at::Tensor normal(at::IntArrayRef shape, uint64_t seed, double scale = 1.0);
 at::Tensor response_lengths(int64_t batch, int64_t time);
 
 OpCase rms_norm_case(const Json& spec, const at::Device& device);
+OpCase layer_norm_case(const Json& spec, const at::Device& device);
 OpCase rotary_case(const Json& spec, const at::Device& device);
 OpCase geglu_case(const Json& spec, const at::Device& device);
+OpCase activation_backward_case(const Json& spec, const at::Device& device);
 OpCase matmul_case(const Json& spec, const at::Device& device);
 OpCase linear_case(const Json& spec, const at::Device& device);
 OpCase gated_linear_case(const Json& spec, const at::Device& device);
@@ -71,5 +73,6 @@ OpCase bradley_terry_case(const Json& spec, const at::Device& device);
 OpCase ppo_loss_case(const Json& spec, const at::Device& device);
 OpCase variance_kl_advantage_case(const Json& spec, const at::Device& device);
 OpCase adamw_case(const Json& spec, const at::Device& device);
+OpCase global_norm_case(const Json& spec, const at::Device& device);
 
 }  // namespace prudent::bench

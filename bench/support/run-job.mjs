@@ -18,6 +18,7 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {object} [params] of its checks and runs
  * @property {string} [like] works in the process of this other contestant (named before it), with other params
  * @property {boolean} [checked] false: a training step that its process' first check has left no fresh weights for
+ * @property {boolean} [optional] left out, with its reason, where it fails instead of failing the job
  * @property {boolean} [limited] false: the job's limit is not this contestant's
  * @property {string} [keepAs] which kept side works for it
  * @property {{ command: string, args: string[], parse?: Function }} [command] a process to start for every run, instead of a job
@@ -58,7 +59,7 @@ export async function runJob(job, environment) {
     if (limit) started.push(limit)
     const measured = await alternate(limit ? [...fit, ...limit.contestants] : fit, { ...environment, progress: say })
     const rows = makeRows(job, fit, measured, limit, environment)
-    return { rows, problems: problems.map(({ text }) => text) }
+    return { rows, problems: problems.flatMap(({ text }) => text ?? []) }
   } finally {
     await releaseMachine()
     if (!environment.kept) await Promise.all(started.map(({ side }) => side.stop()))
@@ -107,23 +108,38 @@ async function start(contestant, environment, started) {
   }
 }
 
-/** @returns {Promise<{ name: string, text: string }[]>} contestants whose results differ from the reference's */
+/** @returns {Promise<{ name: string, text: string }[]>} contestants that cannot be timed: their results differ from the reference's */
 async function check(job, started, say) {
-  const results = new Map()
   const checked = started.filter((contestant) => contestant.checked !== false)
-  for (const { name, side, params } of checked) results.set(name, await withMachine(() => side.call('check', params)))
+  const results = new Map()
+  for (const contestant of checked) results.set(contestant.name, await resultsOf(contestant))
   const truth = results.get(job.reference)
-  if (!truth) {
-    say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
-    return []
-  }
+  if (!truth) say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
   return checked.flatMap(({ name, dtype }) => {
-    if (name === job.reference) return []
-    const { errors, problems } = compareResults(results.get(name), truth, (job.tolerances ?? TOLERANCES)[dtype])
-    const shown = Object.entries(errors).map(([quantity, error]) => `${quantity} ${error.toPrecision(2)}`)
-    say(`${name}: against ${job.reference}: ${shown.join(', ')}${problems.length > 0 ? ' DIFFERENT' : ''}`)
-    return problems.length > 0 ? [{ name, text: `${job.name}: ${name}: ${problems.join('; ')}` }] : []
+    const own = results.get(name)
+    if (own instanceof Error) {
+      say(`${job.name}: ${name} is left out: ${own.message.trim().split('\n').at(-1)}`)
+      return [{ name }]
+    }
+    return name === job.reference || !truth ? [] : differences({ job, name, own, truth, dtype, say })
   })
+}
+
+/** What a contestant computes; of an optional one also the error that it ends with. */
+async function resultsOf({ side, params, optional }) {
+  try {
+    return await withMachine(() => side.call('check', params))
+  } catch (error) {
+    if (optional) return error
+    throw error
+  }
+}
+
+function differences({ job, name, own, truth, dtype, say }) {
+  const { errors, problems } = compareResults(own, truth, (job.tolerances ?? TOLERANCES)[dtype])
+  const shown = Object.entries(errors).map(([quantity, error]) => `${quantity} ${error.toPrecision(2)}`)
+  say(`${name}: against ${job.reference}: ${shown.join(', ')}${problems.length > 0 ? ' DIFFERENT' : ''}`)
+  return problems.length > 0 ? [{ name, text: `${job.name}: ${name}: ${problems.join('; ')}` }] : []
 }
 
 /** The native executable measures what cannot be avoided in the same rounds: matrix products of each dtype, or a copy of as many bytes. */

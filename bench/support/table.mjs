@@ -91,7 +91,12 @@ export function fullTables(rows) {
   return [...jobs]
     .map(([job, own]) => {
       const head = [line(HEADINGS), line(HEADINGS.map(() => '---'))]
-      return [`### ${job}`, '', sizeText(own[0]), '', ...head, ...own.map(jobRow), '', stampText(own)].join('\n')
+      return [
+        `### ${job}`,
+        ...[sizeText(own[0])].filter(Boolean),
+        [...head, ...own.map(jobRow)].join('\n'),
+        stampText(own),
+      ].join('\n\n')
     })
     .join('\n\n')
 }
@@ -107,7 +112,8 @@ function stampText(rows) {
   const versions = Object.entries({ ...peer.versions, ...ours.versions }).map(([name, value]) => `${name} ${value}`)
   const busiest = Math.max(...rows.flatMap((row) => [row.ours.othersBusy, row.peer.othersBusy]))
   const busy = busiest > 0.1 ? ` Other processes kept up to ${busiest.toFixed(1)} cores busy meanwhile.` : ''
-  return `${date.slice(0, 10)}, commit ${commit.slice(0, 9)}${changed ? ' with changes' : ''}, ${machine.cpu}, ${threads} threads; ${versions.join(', ')}.${busy}`
+  const stand = `commit ${commit.slice(0, 9)}${changed ? ' with changes' : ''}`
+  return `${[date.slice(0, 10), stand, machine.cpu, `${threads} threads`, ...versions].join(', ')}.${busy}`
 }
 
 /** The README's: job, ratio and goal alone. */

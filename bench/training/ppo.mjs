@@ -8,13 +8,14 @@ const SIZES = { full: { model: 'gpt2-124m', rows: 128 }, quick: { model: 'gpt2-t
 const NEW_TOKENS = 10
 const EPOCHS = 4
 /**
- * One whole step from greedy responses. Later epochs' losses hold the updates before them. In bf16 some greedy tokens differ, and
- * with them the values; what must agree are the means over all tokens. The policy loss is a mean of whitened advantages: near zero,
- * so it is compared in fp32 alone, and loosely.
+ * One whole step from greedy responses; later epochs' losses hold the updates before them. In bf16 some greedy tokens differ, and with
+ * them the values; what must agree are the means over all tokens, which PyTorch's own bf16 autocast moves by 0.17 (value loss) and
+ * 0.15 (values): twice that is allowed. The policy loss is a mean of whitened advantages, near zero, and the policy's KL in the first
+ * step a mean of tiny differences: both are compared in fp32 alone.
  */
 const TOLERANCES = {
   float32: { valueLoss: 1e-3, returns: 1e-3, values: 1e-3, policyKl: 0.02, policyLoss: 0.02, tokens: 0 },
-  bfloat16: { valueLoss: 0.1, returns: 0.1, values: 0.2, policyKl: null, policyLoss: null },
+  bfloat16: { valueLoss: 0.34, returns: 0.02, values: 0.3, policyKl: null, policyLoss: null },
 }
 
 export function define({ quick, say }) {
@@ -33,31 +34,41 @@ export function define({ quick, say }) {
     ...{ name, kind: 'today', dtype, job: 'ppo_eager' },
     options: { ...options, bf16: dtype === 'bfloat16' },
   })
-  const saves = 'padding, logits nobody reads, a forward whose result is known'
+  const both = [ours('ours fp32', 'float32'), ours('ours bf16', 'bfloat16')]
   const job = {
     name: 'training/ppo',
     what: 'PPO step: GPT-2 124M, batch and mini-batch 128, 4 epochs, 10 new tokens',
     about: { model, rows, 'prompt tokens': totalTokens(given), 'new tokens': rows * NEW_TOKENS, epochs: EPOCHS },
-    reference: 'TRL, one generate()',
     tolerances: TOLERANCES,
-    contestants: [
-      ours('ours fp32', 'float32'),
-      ours('ours bf16', 'bfloat16'),
-      trl('TRL, one generate()', rows),
-      trl('TRL default', 4, { like: 'TRL, one generate()', checked: false }),
-      eager('best eager fp32', 'float32'),
-      eager('best eager bf16', 'bfloat16'),
-    ],
-    comparisons: [
-      { ours: 'ours bf16', peer: 'TRL, one generate()', saves, goal: { ratio: 3.5, memory: 0.4, above: 0.2 } },
-      { ours: 'ours bf16', peer: 'TRL default', saves, goal: { ratio: 4.5 } },
-      { ours: 'ours bf16', peer: 'best eager bf16', saves, goal: { ratio: 1.4 } },
-      { ours: 'ours fp32', peer: 'TRL, one generate()', saves, goal: { ratio: 1.3 } },
-      { ours: 'ours fp32', peer: 'best eager fp32', saves },
-    ],
     limit: { products: ppoProducts(config, given, rows) },
   }
-  return [job]
+  const saves = 'padding, logits nobody reads, a forward whose result is known'
+  // One peer at a time: each side holds gigabytes of weights and moments.
+  return [
+    {
+      ...job,
+      reference: 'TRL, one generate()',
+      contestants: [
+        ...both,
+        trl('TRL, one generate()', rows),
+        trl('TRL default', 4, { like: 'TRL, one generate()', checked: false }),
+      ],
+      comparisons: [
+        { ours: 'ours bf16', peer: 'TRL, one generate()', saves, goal: { ratio: 3.5, memory: 0.4, above: 0.2 } },
+        { ours: 'ours bf16', peer: 'TRL default', saves, goal: { ratio: 4.5 } },
+        { ours: 'ours fp32', peer: 'TRL, one generate()', saves, goal: { ratio: 1.3 } },
+      ],
+    },
+    {
+      ...job,
+      reference: 'best eager fp32',
+      contestants: [...both, eager('best eager fp32', 'float32'), eager('best eager bf16', 'bfloat16')],
+      comparisons: [
+        { ours: 'ours bf16', peer: 'best eager bf16', saves, goal: { ratio: 1.4 } },
+        { ours: 'ours fp32', peer: 'best eager fp32', saves },
+      ],
+    },
+  ]
 }
 
 /** Generation; the reference's forward; forwards and backwards of the epochs, the first of which also gives the old log-probs. */

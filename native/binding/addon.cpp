@@ -3,6 +3,7 @@
 
 #include "binding/cancel_token.h"
 #include "binding/environment.h"
+#include "binding/error_info.h"
 #include "binding/feature_cache_handle.h"
 #include "binding/model_handle.h"
 #include "binding/ops.h"
@@ -10,10 +11,15 @@
 #include "binding/system_info.h"
 #include "binding/trainer_handle.h"
 #include "core/cpu_memory.h"
+#include "core/determinism.h"
 
 namespace prudent::binding {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  thrown(env, [&] {
+    apply_determinism_variable();
+    return env.Undefined();
+  });
   install_cpu_allocator();
   env.SetInstanceData(new Environment(env));
   define_cancel_token(env);

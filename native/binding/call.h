@@ -32,13 +32,13 @@ Napi::Value submit(Napi::Env env, const CallTarget& target, const Napi::Value& c
   return Environment::of(env).start(target, call, std::move(work));
 }
 
-// A call that belongs to no handle has a strand to itself.
-inline CallTarget free_target() { return {std::make_shared<Strand>(Executor::cpu()), nullptr}; }
-
-// Strand of a handle whose data live on `device`: on CUDA it has a thread of its own.
+// Strand of a handle whose data live on `device`: on CUDA it has a thread and a stream of its own.
 inline std::shared_ptr<Strand> make_strand(at::Device device) {
   if (device.is_cpu()) return std::make_shared<Strand>(Executor::cpu());
   return std::make_shared<Strand>(std::make_shared<Executor>(ExecutorShape{1, 1}), device);
 }
+
+// A call that belongs to no handle has a strand to itself.
+inline CallTarget free_target(at::Device device = at::kCPU) { return {make_strand(device), nullptr}; }
 
 }  // namespace prudent::binding

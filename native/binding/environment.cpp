@@ -1,10 +1,10 @@
 #include "binding/environment.h"
 
 #include <ATen/core/grad_mode.h>
-#include <c10/core/DeviceGuard.h>
 
 #include "binding/arguments.h"
 #include "binding/cancel_token.h"
+#include "binding/device_scope.h"
 #include "core/error.h"
 
 namespace prudent::binding {
@@ -14,14 +14,14 @@ void check(Napi::Env env, napi_status status) {
   if (status != napi_ok) throw Napi::Error::New(env);
 }
 
-Message run(uint64_t id, at::Device device, const Job& job, Work& work) {
+Message run(uint64_t id, const std::optional<c10::Stream>& stream, const Job& job, Work& work) {
   Message message{.call = id, .settled = true};
-  c10::OptionalDeviceGuard device_guard;
-  if (!device.is_cpu()) device_guard.reset_device(device);
-  const c10::NoGradGuard no_grad;  // training steps turn it on for themselves
   try {
+    const DeviceScope scope(stream);
+    const c10::NoGradGuard no_grad;  // training steps turn it on for themselves
     job.poll();
     message.convert = work(job);
+    scope.finish();
   } catch (...) {
     message.error = current_error();
   }
@@ -97,9 +97,9 @@ Napi::Value Environment::start(const CallTarget& target, const Napi::Value& call
   }
   auto task = std::make_shared<QueuedJob>();
   task->token = token;
-  task->run = [mailbox = mailbox_, id, device = target.strand->device(), job = Job(token, std::move(report)),
+  task->run = [mailbox = mailbox_, id, stream = target.strand->stream(), job = Job(token, std::move(report)),
                work = std::move(work)]() mutable -> Deliver {
-    auto message = std::make_shared<Message>(run(id, device, job, work));
+    auto message = std::make_shared<Message>(run(id, stream, job, work));
     return [mailbox, message] { mailbox->send(std::move(*message)); };
   };
   target.strand->executor().post(target.strand, task);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <c10/core/Stream.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -12,7 +13,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 
+#include "binding/device_scope.h"
 #include "core/job.h"
 
 namespace prudent::binding {
@@ -31,7 +34,7 @@ class Executor;
 class Strand {
  public:
   explicit Strand(std::shared_ptr<Executor> executor, at::Device device = at::kCPU)
-      : executor_(std::move(executor)), device_(device) {}
+      : executor_(std::move(executor)), device_(device), stream_(make_stream(device)) {}
   ~Strand();
   Strand(const Strand&) = delete;
   Strand& operator=(const Strand&) = delete;
@@ -39,11 +42,13 @@ class Strand {
   [[nodiscard]] Executor& executor() const { return *executor_; }
   // Current device of its jobs; a strand of another device than the CPU has its executor to itself.
   [[nodiscard]] at::Device device() const { return device_; }
+  [[nodiscard]] const std::optional<c10::Stream>& stream() const { return stream_; }
 
  private:
   friend class Executor;
   std::shared_ptr<Executor> executor_;
   at::Device device_;
+  std::optional<c10::Stream> stream_;
   std::deque<std::shared_ptr<QueuedJob>> waiting_;
   bool active_ = false;  // on the ready list or on a lane
 };

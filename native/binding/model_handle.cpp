@@ -242,7 +242,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
     const std::string folder = read_string(info[0], "folder");
     const models::LoadOptions options = read_load_options(info[1]);
     return submit(
-        info.Env(), free_target(), info[2],
+        info.Env(), free_target(options.device), info[2],
         [folder, options](const Job& job) { return std::make_shared<ModelState>(models::Model::load(folder, options, job)); },
         wrap_model);
   });
@@ -253,7 +253,7 @@ Napi::Value create_model(const Napi::CallbackInfo& info) {
     const std::string config_json = read_string(info[0], "configJson");
     const models::LoadOptions options = read_load_options(info[1]);
     return submit(
-        info.Env(), free_target(), info[2],
+        info.Env(), free_target(options.device), info[2],
         [config_json, options](const Job&) { return std::make_shared<ModelState>(models::Model::create(config_json, options)); },
         wrap_model);
   });

@@ -11,6 +11,7 @@
 #include "binding/error_info.h"
 #include "binding/executor.h"
 #include "core/cpu.h"
+#include "core/determinism.h"
 
 namespace prudent::binding {
 namespace {
@@ -82,6 +83,7 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   result.Set("cpu", cpu);
   result.Set("threads", threads);
   result.Set("cuda", cuda_info(env));
+  result.Set("deterministic", deterministic());
   result.Set("distributed", distributed);
   return result;
 }
@@ -91,8 +93,10 @@ Napi::Value configure_executor(const Napi::CallbackInfo& info) {
     Options options(info[0], "options");
     const auto lanes = static_cast<int>(options.integer("lanes", std::nullopt, 1, 1024));
     const auto threads = static_cast<int>(options.integer("threadsPerLane", std::nullopt, 1, 1024));
+    const bool exact = options.flag("deterministic", deterministic());
     options.finish();
     Executor::cpu()->configure({lanes, threads});
+    set_deterministic(exact);
     return info.Env().Undefined();
   });
 }

@@ -6,7 +6,7 @@
 namespace prudent::binding {
 
 Napi::Value system_info(const Napi::CallbackInfo& info);
-// configureExecutor({ lanes, threadsPerLane })
+// configureExecutor({ lanes, threadsPerLane, deterministic? })
 Napi::Value configure_executor(const Napi::CallbackInfo& info);
 
 }  // namespace prudent::binding

@@ -4,14 +4,15 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <unordered_map>
-#include <vector>
+#include <utility>
 
 namespace prudent {
 namespace {
@@ -19,159 +20,165 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kSmallest = size_t{256} << 10;
-constexpr size_t kPage = size_t{64} << 10;
-constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kUnit = size_t{64} << 10;
+constexpr size_t kSegment = size_t{1} << 30;
 constexpr size_t kSlack = size_t{64} << 20;
 constexpr std::chrono::seconds kUnusedFor{5};
 
-struct Block {
-  void* data = nullptr;
-  size_t bytes = 0;
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Address space, without memory behind it yet; null when the system refuses (it refuses what it could never back). No huge pages:
+// measured, they make no kernel faster here, and getting them together costs more than the faults that they save.
+char* reserve(size_t bytes) {
+  void* const mapping = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapping == MAP_FAILED ? nullptr : static_cast<char*>(mapping);
+}
+
+// Free ranges of the address space, which merge with free neighbours of their kind: those that still hold their pages (kept), and
+// those without (bare).
+class FreeRanges {
+ public:
+  struct Range {
+    char* begin;
+    size_t bytes;
+    Clock::time_point since;  // the last time that a part of it was given back
+  };
+
+  [[nodiscard]] size_t bytes() const { return bytes_; }
+
+  void add(Range range) {
+    bytes_ += range.bytes;
+    auto next = by_address_.lower_bound(range.begin);
+    if (next != by_address_.end() && range.begin + range.bytes == next->second.begin) {
+      range = {range.begin, range.bytes + next->second.bytes, std::max(range.since, next->second.since)};
+      next = forget(next);
+    }
+    if (next != by_address_.begin()) {
+      const auto before = std::prev(next);
+      if (before->second.begin + before->second.bytes == range.begin) {
+        range = {before->second.begin, before->second.bytes + range.bytes, std::max(range.since, before->second.since)};
+        forget(before);
+      }
+    }
+    note(range);
+  }
+
+  // The front of the smallest range that is large enough; null when there is none.
+  char* take(size_t bytes) {
+    const auto found = by_size_.lower_bound({bytes, nullptr});
+    if (found == by_size_.end()) return nullptr;
+    const auto at = by_address_.find(found->second);
+    Range rest = at->second;
+    char* const begin = rest.begin;
+    forget(at);
+    rest.begin += bytes;
+    rest.bytes -= bytes;
+    if (rest.bytes > 0) note(rest);
+    bytes_ -= bytes;
+    return begin;
+  }
+
+  // Takes out the range that has waited longest; there must be one.
+  Range take_oldest() {
+    const auto oldest = std::min_element(by_address_.begin(), by_address_.end(),
+                                         [](const auto& a, const auto& b) { return a.second.since < b.second.since; });
+    const Range range = oldest->second;
+    forget(oldest);
+    bytes_ -= range.bytes;
+    return range;
+  }
+
+  [[nodiscard]] bool has_older_than(Clock::time_point time) const {
+    return std::any_of(by_address_.begin(), by_address_.end(), [&](const auto& entry) { return entry.second.since < time; });
+  }
+
+ private:
+  using ByAddress = std::map<char*, Range>;
+
+  void note(const Range& range) {
+    by_address_.emplace(range.begin, range);
+    by_size_.emplace(range.bytes, range.begin);
+  }
+  ByAddress::iterator forget(ByAddress::iterator at) {
+    by_size_.erase({at->second.bytes, at->second.begin});
+    return by_address_.erase(at);
+  }
+
+  ByAddress by_address_;
+  std::set<std::pair<size_t, char*>> by_size_;
+  size_t bytes_ = 0;
 };
-
-// At most an eighth more than asked for: batches of nearly the same number of tokens can use each other's blocks.
-size_t rounded(size_t bytes) {
-  const size_t step = std::max(kPage, std::bit_floor(bytes) / 8);
-  return (bytes + step - 1) / step * step;
-}
-
-// Blocks of huge pages begin on one: a fault then brings in 2 MiB, and a sweep over a weight misses the TLB 512 times less.
-void* map_block(size_t bytes) {
-  const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kPage;
-  const size_t total = bytes + alignment;
-  void* const mapping = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) return nullptr;
-  char* const begin = static_cast<char*>(mapping);
-  const size_t ahead = (alignment - reinterpret_cast<uintptr_t>(begin) % alignment) % alignment;
-  if (ahead > 0) munmap(begin, ahead);
-  if (alignment > ahead) munmap(begin + ahead + bytes, alignment - ahead);
-  if (alignment == kHugePage) madvise(begin + ahead, bytes, MADV_HUGEPAGE);  // a hint: refused where the system has none
-  return begin + ahead;
-}
-
-void unmap(const std::vector<Block>& blocks) {
-  for (const Block& block : blocks) munmap(block.data, block.bytes);
-}
 
 class BlockCache {
  public:
   // Null when the system has no more.
   void* take(size_t wanted) {
-    const size_t bytes = rounded(wanted);
-    if (void* const data = take_free(bytes)) return data;
-    void* data = map_block(bytes);
-    if (data == nullptr) {
-      release_all();
-      data = map_block(bytes);
-    }
+    const size_t bytes = round_up(wanted, kUnit);
     const std::lock_guard lock(mutex_);
-    if (data == nullptr) {
-      used_ -= bytes;
-      return nullptr;
-    }
-    ++mapped_;
+    most_used_ = std::max(most_used_, used_ + bytes);
+    char* data = kept_.take(bytes);
+    if (data == nullptr) data = take_bare(bytes);
+    if (data == nullptr) return nullptr;
+    used_ += bytes;
     in_use_.emplace(data, bytes);
     return data;
   }
 
   // False when the memory is not a block of this cache.
   bool give_back(void* data) {
-    std::vector<Block> old;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = in_use_.find(data);
-      if (found == in_use_.end()) return false;
-      const size_t bytes = found->second;
-      in_use_.erase(found);
-      used_ -= bytes;
-      kept_ += bytes;
-      const auto now = Clock::now();
-      free_.emplace(bytes, FreeBlock{data, now});
-      if (now - swept_ > kUnusedFor) {
-        swept_ = now;
-        old = remove_unused_since(now - kUnusedFor);
-      }
+    const std::lock_guard lock(mutex_);
+    const auto found = in_use_.find(data);
+    if (found == in_use_.end()) return false;
+    const auto now = Clock::now();
+    used_ -= found->second;
+    kept_.add({static_cast<char*>(data), found->second, now});
+    in_use_.erase(found);
+    if (now - swept_ > kUnusedFor) {
+      swept_ = now;
+      while (kept_.has_older_than(now - kUnusedFor)) drop_oldest();
     }
-    unmap(old);
     return true;
   }
 
   void release_all() {
-    std::vector<Block> blocks;
-    {
-      const std::lock_guard lock(mutex_);
-      blocks = remove_unused_since(Clock::time_point::max());
-      most_used_ = used_;
-    }
-    unmap(blocks);
+    const std::lock_guard lock(mutex_);
+    while (kept_.bytes() > 0) drop_oldest();
+    most_used_ = used_;
   }
 
   CpuMemory memory() {
     const std::lock_guard lock(mutex_);
-    return {static_cast<int64_t>(used_), static_cast<int64_t>(kept_), mapped_};
+    return {static_cast<int64_t>(used_), static_cast<int64_t>(kept_.bytes()), fresh_};
   }
 
  private:
-  struct FreeBlock {
-    void* data;
-    Clock::time_point since;
-  };
-  using FreeBlocks = std::multimap<size_t, FreeBlock>;  // by size
-
-  // The smallest free block that is at most a quarter too large. Where there is none, books the bytes of a new one and makes
-  // room for it.
-  void* take_free(size_t bytes) {
-    std::vector<Block> evicted;
-    void* data = nullptr;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = free_.lower_bound(bytes);
-      if (found != free_.end() && found->first <= bytes + bytes / 4) {
-        data = found->second.data;
-        used_ += found->first;
-        kept_ -= found->first;
-        in_use_.emplace(data, found->first);
-        free_.erase(found);
-      } else {
-        used_ += bytes;
-      }
-      most_used_ = std::max(most_used_, used_);
-      evicted = evict_down_to(most_used_ + kSlack);
+  // A range whose pages will have to be faulted in; kept ones make room for it.
+  char* take_bare(size_t bytes) {
+    while (kept_.bytes() > 0 && used_ + bytes + kept_.bytes() > most_used_ + kSlack) drop_oldest();
+    char* data = bare_.take(bytes);
+    if (data == nullptr) {
+      size_t reserved = std::max(kSegment, bytes);
+      char* segment = reserve(reserved);
+      if (segment == nullptr) segment = reserve(reserved = bytes);  // a limit on the address space, perhaps
+      if (segment == nullptr) return nullptr;
+      bare_.add({segment, reserved, {}});
+      data = bare_.take(bytes);
     }
-    unmap(evicted);
+    fresh_ += static_cast<int64_t>(bytes);
     return data;
   }
 
-  std::vector<Block> evict_down_to(size_t limit) {
-    std::vector<Block> removed;
-    while (used_ + kept_ > limit && !free_.empty()) {
-      removed.push_back(remove(std::min_element(free_.begin(), free_.end(),
-                                                [](const auto& a, const auto& b) { return a.second.since < b.second.since; })));
-    }
-    return removed;
-  }
-
-  std::vector<Block> remove_unused_since(Clock::time_point time) {
-    std::vector<Block> removed;
-    for (auto it = free_.begin(); it != free_.end();) {
-      const auto candidate = it++;
-      if (candidate->second.since < time) removed.push_back(remove(candidate));
-    }
-    return removed;
-  }
-
-  Block remove(FreeBlocks::iterator it) {
-    const Block block{it->second.data, it->first};
-    kept_ -= block.bytes;
-    free_.erase(it);
-    return block;
+  void drop_oldest() {
+    const FreeRanges::Range range = kept_.take_oldest();
+    madvise(range.begin, range.bytes, MADV_DONTNEED);
+    bare_.add(range);
   }
 
   std::mutex mutex_;
-  FreeBlocks free_;
+  FreeRanges kept_, bare_;
   std::unordered_map<void*, size_t> in_use_;
-  size_t used_ = 0, kept_ = 0, most_used_ = 0;
-  int64_t mapped_ = 0;
+  size_t used_ = 0, most_used_ = 0;
+  int64_t fresh_ = 0;
   Clock::time_point swept_ = Clock::now();
 };
 

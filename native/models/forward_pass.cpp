@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/transfer.h"
 
 namespace prudent::models {
 namespace {
@@ -51,6 +52,7 @@ struct CheckpointNode : torch::autograd::Function<CheckpointNode> {
 };
 
 int64_t longest_row_of(const PackedBatch& batch, const KvCache* cache) {
+  if (cache != nullptr && cache->follows_positions()) return cache->capacity();  // whatever the rows will reach
   int64_t most = 0;
   if (cache != nullptr && !cache->prefilling()) {
     for (int64_t row = 0; row < batch.rows(); ++row) most = std::max<int64_t>(most, cache->length(row));
@@ -79,7 +81,7 @@ ForwardPass::ForwardPass(const PackedBatch& batch, KvCache* cache, const HiddenO
   PRUDENT_CHECK(cache == nullptr || cache->prefilling(), "E_STATE", "rows", "a forward of whole rows", "one token a row");
   if (options.rows.size(0) == batch.tokens()) return;  // ascending: all of them
   read_layout_.queries = options.rows;
-  read_index_ = options.rows.to(batch.positions.device());
+  read_index_ = to_device(options.rows, batch.positions.device());
   read_positions_ = at::index_select(batch.positions, 0, read_index_);
 }
 

@@ -8,7 +8,12 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/transfer.h"
+#include "models/generation_rows.h"
 #include "models/kv_cache.h"
+#ifdef PRUDENT_CUDA
+#include "models/generation_cuda.h"
+#endif
 
 namespace prudent::models {
 namespace {
@@ -21,17 +26,6 @@ void check_options(const GenerateOptions& options) {
                 "0, as the recorded log-probabilities are those of the whole vocabulary, EOS included",
                 std::to_string(options.min_new_tokens));
 }
-
-struct Response {
-  std::vector<int32_t> ids;
-  std::vector<float> logprobs, values;  // when recorded
-};
-
-// The rows that still generate, in the order of the cache.
-struct LiveRows {
-  std::vector<int64_t> rows;        // which row of the request sits in each slot
-  std::vector<Response> responses;  // by row of the request
-};
 
 struct Drawn {
   at::Tensor ids;               // [live rows] int64 on the CPU
@@ -55,9 +49,11 @@ Drawn draw(const Model& model, const at::Tensor& hidden, const LiveRows& live, c
     }
   }
   Drawn drawn;
-  drawn.ids = kernels::sample(logits, gather(live.rows, keys), gather(live.rows, next_positions), options.sampling,
-                              options.record ? &drawn.logprobs : nullptr)
-                  .to(at::kCPU);
+  const at::Tensor row_keys = to_device(gather(live.rows, keys), logits.device());
+  const at::Tensor positions = to_device(gather(live.rows, next_positions), logits.device());
+  drawn.ids =
+      kernels::sample(logits, row_keys, positions, options.sampling, options.record ? &drawn.logprobs : nullptr).to(at::kCPU);
+  kernels::check_sampled(drawn.ids);
   if (options.record) {
     drawn.logprobs = drawn.logprobs.to(at::kCPU);
     drawn.values = model.values(hidden).to(at::kCPU).contiguous();
@@ -68,7 +64,7 @@ Drawn draw(const Model& model, const at::Tensor& hidden, const LiveRows& live, c
 void append(LiveRows& live, const Drawn& drawn) {
   const auto* ids = drawn.ids.const_data_ptr<int64_t>();
   for (size_t slot = 0; slot < live.rows.size(); ++slot) {
-    Response& response = live.responses[static_cast<size_t>(live.rows[slot])];
+    Response& response = live.response(slot);
     response.ids.push_back(static_cast<int32_t>(ids[slot]));
     if (!drawn.logprobs.defined()) continue;
     response.logprobs.push_back(drawn.logprobs.const_data_ptr<float>()[slot]);
@@ -81,9 +77,7 @@ std::vector<int64_t> advance(LiveRows& live, const at::Tensor& drawn, KvCache& c
                              bool last_step) {
   const auto* ids = drawn.const_data_ptr<int64_t>();
   std::vector<int64_t> stay(ids, ids + live.rows.size());
-  const auto done = [&](int64_t id) {
-    return last_step || std::find(options.eos_token_ids.begin(), options.eos_token_ids.end(), id) != options.eos_token_ids.end();
-  };
+  const auto done = [&](int64_t id) { return last_step || is_end(options, id); };
   for (size_t slot = live.rows.size(); slot-- > 0;) {  // backwards: what moves into the slot has been looked at
     if (!done(stay[slot])) continue;
     cache.remove_row(static_cast<int64_t>(slot));
@@ -109,20 +103,9 @@ PackedBatch next_batch(const std::vector<int64_t>& ids, const KvCache& cache, co
     batch.positions.mutable_data_ptr<int64_t>()[row] = cache.length(row);
   }
   for (int64_t row = 0; row <= rows; ++row) batch.cu_seqlens.mutable_data_ptr<int32_t>()[row] = static_cast<int32_t>(row);
-  batch.ids = batch.ids.to(device);
-  batch.positions = batch.positions.to(device);
+  batch.ids = to_device(batch.ids, device);
+  batch.positions = to_device(batch.positions, device);
   return batch;
-}
-
-Generated collect(const std::vector<Response>& responses) {
-  Generated result;
-  for (const Response& response : responses) {
-    result.ids.insert(result.ids.end(), response.ids.begin(), response.ids.end());
-    result.logprobs.insert(result.logprobs.end(), response.logprobs.begin(), response.logprobs.end());
-    result.values.insert(result.values.end(), response.values.begin(), response.values.end());
-    result.lengths.push_back(static_cast<int32_t>(response.ids.size()));
-  }
-  return result;
 }
 
 }  // namespace
@@ -140,15 +123,16 @@ Generated generate(const Model& model, const PackedBatch& prompts, const std::ve
   PRUDENT_CHECK(capacity <= model.config().max_positions, "E_TOO_LONG", "prompts",
                 "prompt + new tokens <= " + std::to_string(model.config().max_positions), std::to_string(capacity));
 
+#ifdef PRUDENT_CUDA
+  if (model.device().is_cuda()) {
+    if (auto generated = generate_with_graphs(model, prompts, row_keys, options, job)) return *std::move(generated);
+  }
+#endif
   const at::NoGradGuard no_grad;
   KvCache cache(model.config(), rows, capacity, model.dtype(), model.device());
-  LiveRows live;
-  live.responses.resize(static_cast<size_t>(rows));
+  LiveRows live(rows);
   std::vector<int64_t> positions;  // where each row's next token goes; a draw's random number depends on it
-  for (int64_t row = 0; row < rows; ++row) {
-    live.rows.push_back(row);
-    positions.push_back(prompts.lengths[static_cast<size_t>(row)]);
-  }
+  for (int64_t row = 0; row < rows; ++row) positions.push_back(prompts.lengths[static_cast<size_t>(row)]);
   at::Tensor last = model.hidden(prompts, &cache, {.rows = prompts.last_index()});
   for (int64_t step = 0; step < options.max_new_tokens; ++step) {
     job.poll();

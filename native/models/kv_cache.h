@@ -29,17 +29,32 @@ class KvCache {
   // [rows, capacity, kv_heads, head_dim]
   [[nodiscard]] at::Tensor keys(int64_t layer) const;
   [[nodiscard]] at::Tensor values(int64_t layer) const;
-  // [rows] int32 on the CPU: tokens held, those of the running forward included.
+  // [rows] int32 on the cache's device: tokens held, those of the running forward included.
   [[nodiscard]] const at::Tensor& length_tensor() const { return length_tensor_; }
   [[nodiscard]] int32_t length(int64_t row) const { return lengths_[static_cast<size_t>(row)]; }
 
   // Row `row` leaves; the last row moves into its place.
   void remove_row(int64_t row);
 
+  // For CUDA graphs. restart(): all rows leave; the next forward prefills `rows` of them, at most as many as the cache was made
+  // for. follow_positions(): from then on forwards of one token for each of the first `rows` rows find its place in the batch's
+  // positions, on the device; the host keeps no count, and the tensors that such a forward reads stay where they are.
+  void restart(int64_t rows);
+  void follow_positions(int64_t rows);
+  void copy_row(int64_t from, int64_t to, int64_t tokens);
+  [[nodiscard]] bool follows_positions() const { return follows_positions_; }
+  [[nodiscard]] int64_t capacity() const { return capacity_; }
+  [[nodiscard]] int64_t bytes() const;
+  // Tensors that a recorded forward reads and that nobody else may keep.
+  void hold(const at::Tensor& one, const at::Tensor& other);
+
  private:
   int64_t rows_;
   int64_t capacity_;
   bool prefilling_ = true;
+  bool follows_positions_ = false;
+  at::Tensor row_starts_;                  // [rows] int64 on the device: row * capacity
+  std::vector<at::Tensor> held_;           // by hold()
   std::vector<int32_t> lengths_;           // [rows]
   at::Tensor length_tensor_;               // [rows] int32
   at::Tensor slots_;                       // [tokens] int64: row * capacity + position of each token of the running batch

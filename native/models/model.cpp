@@ -172,6 +172,12 @@ void Model::add_value_head(uint64_t seed) {
   keep(kValueBias, value_bias_);
 }
 
+std::shared_ptr<void> Model::generation_state(const std::function<std::shared_ptr<void>()>& make) const {
+  const std::lock_guard lock(generation_mutex_);
+  if (generation_state_ == nullptr) generation_state_ = make();
+  return generation_state_;
+}
+
 NamedTensors Model::parameters() const { return parameters_; }
 
 void Model::set_requires_grad(bool value) {

@@ -5,7 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -82,6 +84,9 @@ class Model {
   [[nodiscard]] bool has_value_head() const;
   void add_value_head(uint64_t seed);  // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
 
+  // What generation keeps from one call to the next (buffers and recorded forwards on CUDA), made when first asked for.
+  [[nodiscard]] std::shared_ptr<void> generation_state(const std::function<std::shared_ptr<void>()>& make) const;
+
   // Every parameter once, by its Hugging Face name, in a fixed order (tied weights appear once).
   [[nodiscard]] NamedTensors parameters() const;
   void set_requires_grad(bool value);
@@ -107,6 +112,8 @@ class Model {
   at::Tensor score_weight_;  // [num_labels, hidden]
   at::Tensor value_weight_;  // [1, hidden] fp32
   at::Tensor value_bias_;    // [1] fp32
+  mutable std::mutex generation_mutex_;
+  mutable std::shared_ptr<void> generation_state_;
 };
 
 }  // namespace prudent::models

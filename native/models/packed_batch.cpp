@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/transfer.h"
 
 namespace prudent::models {
 namespace {
@@ -49,8 +50,8 @@ PackedBatch lay_out(const std::vector<Segment>& segments, const at::Device& devi
     }
     if (shares) batch.parents.mutable_data_ptr<int32_t>()[s] = segment.parent;
   }
-  batch.ids = batch.ids.to(device);
-  batch.positions = batch.positions.to(device);
+  batch.ids = to_device(batch.ids, device);
+  batch.positions = to_device(batch.positions, device);
   return batch;
 }
 

@@ -76,6 +76,7 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const Layer& layer = layers_[static_cast<size_t>(index)];
   const bool last = index + 1 == config_.layers;
   const auto [cos, sin] = rope_.tables(pass.longest_row());
+  if (pass.cache() != nullptr) pass.cache()->hold(cos, sin);
   const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
     return kernels::linear(from, projection.weight, {.bias = projection.bias}).view({from.size(0), heads, config_.head_dim});
   };

@@ -1,5 +1,7 @@
 #include "training/language_model_trainer.h"
 
+#include <ATen/ops/stack.h>
+
 #include <vector>
 
 #include "kernels/token_logprob/token_logprob.h"
@@ -35,6 +37,7 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
   const StepScope scope(optimizer_, *model_);
   const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
   const auto micro = micro_batches(costs, batch_tokens_, "batchTokens");
+  std::vector<at::Tensor> losses;  // stay on the device until the last micro-batch
   for (size_t i = 0; i < micro.size(); ++i) {
     job.poll();
     const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
@@ -45,9 +48,10 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
     const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
     loss.backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    result.loss += loss.item<double>();
+    losses.push_back(loss.detach());
     job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
   }
+  result.loss = at::stack(losses).sum(at::kDouble).item<double>();
   check_finite_loss(result.loss);
   job.poll();
   result.grad_norm = optimizer_.step(lr);

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/transfer.h"
 #include "kernels/variance_kl_advantage/variance_kl_advantage.h"
 
 namespace prudent::training {
@@ -57,7 +58,7 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
     for (int64_t t = 0; t < lengths[row]; ++t) slots.push_back(row * time + t);
   }
   const at::Device device = rollout.logprobs.device();
-  const at::Tensor slot = at::tensor(slots, at::kLong).to(device);
+  const at::Tensor slot = to_device(at::tensor(slots, at::kLong), device);
   const auto padded = [&](const at::Tensor& packed) {
     return at::zeros({rows * time}, packed.options()).index_copy_(0, slot, packed).view({rows, time});
   };
@@ -70,8 +71,9 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
   advantage.whiten_rewards = options.whiten_rewards;
   advantage.kl_estimator = options.kl_estimator;
   const kernels::VarianceKlAdvantage result = kernels::variance_kl_advantage(
-      padded(rollout.logprobs), padded(rollout.ref_logprobs), padded(rollout.values), at::tensor(scores, at::kFloat).to(device),
-      at::tensor(kl_weights, at::kFloat).to(device), at::tensor(lengths, at::kInt).to(device),
+      padded(rollout.logprobs), padded(rollout.ref_logprobs), padded(rollout.values),
+      to_device(at::tensor(scores, at::kFloat), device), to_device(at::tensor(kl_weights, at::kFloat), device),
+      to_device(at::tensor(lengths, at::kInt), device),
       full ? std::optional<at::Tensor>(padded(rollout.kl_per_token)) : std::nullopt, advantage);
   advantages_ = packed(result.advantages);
   returns_ = packed(result.returns);
@@ -93,7 +95,7 @@ std::vector<PpoMicroBatch> PpoExperience::pack(std::vector<int64_t> index) const
     for (const int64_t row : part) {
       for (int64_t token = token_starts_[row]; token < token_starts_[row + 1]; ++token) tokens.push_back(token);
     }
-    const at::Tensor token = at::tensor(tokens, at::kLong).to(advantages_.device());
+    const at::Tensor token = to_device(at::tensor(tokens, at::kLong), advantages_.device());
     const auto select = [&](const at::Tensor& values) { return at::index_select(values, 0, token).unsqueeze(0); };
     batch.old_logprobs = select(rollout_.logprobs);
     batch.old_values = select(rollout_.values);

@@ -1,6 +1,8 @@
 #include "training/ppo_trainer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
 
 #include <algorithm>
 #include <cmath>
@@ -61,8 +63,8 @@ double value_of(const PpoStats& stats, const std::string& name) {
 }
 
 // max |exp(logprob - old logprob) - 1| over tokens
-double largest_ratio_error(const at::Tensor& logprobs, const at::Tensor& old_logprobs) {
-  return (logprobs - old_logprobs).expm1().abs().max().item<double>();
+at::Tensor largest_ratio_error(const at::Tensor& logprobs, const at::Tensor& old_logprobs) {
+  return (logprobs - old_logprobs).expm1().abs().max();
 }
 
 }  // namespace
@@ -165,22 +167,33 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, s
   int64_t tokens = 0;
   for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
   const StepScope scope(optimizer_, *policy_);
-  UpdateStatistics statistics;
-  double ratio_error = 0;
+  // Of each micro-batch the sums of the loss, the entropy and the ratio's distance from 1, on the device until the last one: the
+  // host waits once.
+  std::vector<at::Tensor> parts;
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
     const PolicyForward forward =
         ready ? *std::exchange(ready, std::nullopt)
               : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
-    kernels::PpoLossStats part;
+    at::Tensor sums;
     const at::Tensor loss =
         kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
-                               batch.advantages, batch.returns, batch.length, loss_options, &part);
+                               batch.advantages, batch.returns, batch.length, loss_options, &sums);
     const int64_t count = batch.prediction.predicted();
     (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    statistics.add(part, forward.entropy.sum().item<double>(), count);
-    ratio_error = std::max(ratio_error, largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0)));
+    const at::Tensor ratio_error = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
+    parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), ratio_error.to(at::kDouble).view({1})}));
+  }
+  UpdateStatistics statistics;
+  double ratio_error = 0;
+  const at::Tensor all = at::stack(parts).cpu();
+  for (size_t i = 0; i < micro.size(); ++i) {
+    const at::Tensor mine = all.select(0, static_cast<int64_t>(i));
+    const int64_t sums = mine.size(0) - 2;
+    statistics.add(kernels::ppo_loss_stats(mine.narrow(0, 0, sums), loss_options), mine.select(0, sums).item<double>(),
+                   micro[i].prediction.predicted());
+    ratio_error = std::max(ratio_error, mine.select(0, sums + 1).item<double>());
   }
   if (statistics.ratio_mean() > options_.ratio_threshold) {
     statistics.mark_skipped();

@@ -4,6 +4,8 @@
 
 #include <numeric>
 
+#include "core/transfer.h"
+
 namespace prudent::training {
 
 PredictionBatch pack_predictions(const models::Model& model, const TokenRows& rows, const std::vector<int32_t>& prompt_lengths,
@@ -28,7 +30,7 @@ PredictionBatch pack_predictions(const models::Model& model, const TokenRows& ro
   }
   batch.inputs = models::pack(ids.data(), static_cast<int64_t>(ids.size()), lengths.data(), static_cast<int64_t>(lengths.size()),
                               model.config().vocab_size, model.config().max_positions, model.device());
-  batch.targets = at::tensor(targets, at::kLong).to(model.device());
+  batch.targets = to_device(at::tensor(targets, at::kLong), model.device());
   if (!all_predict) batch.predicting = at::tensor(predicting, at::kLong);
   return batch;
 }

@@ -1,5 +1,7 @@
 #include "training/reward_trainer.h"
 
+#include <ATen/ops/stack.h>
+
 #include <numeric>
 
 #include "kernels/bradley_terry/bradley_terry.h"
@@ -33,10 +35,17 @@ struct Pairs {
   }
 };
 
-void add_weighted(std::vector<float>& sum, const at::Tensor& part, double weight) {
-  const at::Tensor values = part.to(at::kCPU, at::kFloat).contiguous();
-  for (size_t head = 0; head < sum.size(); ++head) {
-    sum[head] += static_cast<float>(weight * values.const_data_ptr<float>()[head]);
+// Loss and accuracy per head of the whole step: means over pairs, weighted with each micro-batch's share of them.
+void add_statistics(RewardStep& step, const std::vector<at::Tensor>& parts, const std::vector<double>& shares) {
+  const at::Tensor values = at::stack(parts).cpu();  // [micro-batches, 2, heads]
+  const size_t heads = step.loss_per_head.size();
+  const float* part = values.const_data_ptr<float>();
+  for (const double share : shares) {
+    for (size_t head = 0; head < heads; ++head) {
+      step.loss_per_head[head] += static_cast<float>(share * part[head]);
+      step.accuracy_per_head[head] += static_cast<float>(share * part[heads + head]);
+    }
+    part += 2 * heads;
   }
 }
 
@@ -64,6 +73,8 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
   result.loss_per_head.assign(heads, 0.0f);
   result.accuracy_per_head.assign(heads, 0.0f);
   const auto micro = micro_batches(pairs.costs, options_.batch_tokens, "batchTokens");
+  std::vector<at::Tensor> parts;  // stay on the device until the last micro-batch
+  std::vector<double> shares;
   for (size_t i = 0; i < micro.size(); ++i) {
     job.poll();
     const auto [first, last] = micro[i];
@@ -75,10 +86,11 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
     const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());
     loss.mul(share).backward();
     if (micro.size() > 1) optimizer_.accumulate();
-    add_weighted(result.loss_per_head, statistics.loss_per_head, share);
-    add_weighted(result.accuracy_per_head, statistics.accuracy_per_head, share);
+    parts.push_back(at::stack({statistics.loss_per_head, statistics.accuracy_per_head}));
+    shares.push_back(share);
     job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
   }
+  add_statistics(result, parts, shares);
   result.loss = std::accumulate(result.loss_per_head.begin(), result.loss_per_head.end(), 0.0);
   result.accuracy = std::accumulate(result.accuracy_per_head.begin(), result.accuracy_per_head.end(), 0.0) /
                     static_cast<double>(result.accuracy_per_head.size());

@@ -107,6 +107,17 @@ describe('configureExecutor', () => {
     await model.dispose()
   })
 
+  test('deterministic stays as it was set until it is set again', () => {
+    const shape = { lanes: 1, threadsPerLane: 1 }
+    const before = systemInfo().deterministic
+    configureExecutor({ ...shape, deterministic: true })
+    configureExecutor(shape)
+    expect(systemInfo().deterministic).toBe(true)
+    configureExecutor({ ...shape, deterministic: false })
+    expect(systemInfo().deterministic).toBe(false)
+    configureExecutor({ ...shape, deterministic: before })
+  })
+
   test('numbers that are none', () => {
     const bad = (options: unknown) =>
       expect(() => configureExecutor(options as never)).toThrow(
@@ -116,6 +127,7 @@ describe('configureExecutor', () => {
     bad({ lanes: cores + 1, threadsPerLane: 1 })
     bad({ lanes: cores, threadsPerLane: 2 })
     bad({ lanes: 1, threadsPerLane: 1, threads: 1 })
+    bad({ lanes: 1, threadsPerLane: 1, deterministic: 1 })
     bad(undefined)
   })
 })

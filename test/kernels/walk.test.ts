@@ -23,7 +23,7 @@ describe('the walk itself', () => {
   beforeEach(() => {
     copy = mkdtempSync(join(tmpdir(), 'prudent-walk-'))
     cpSync(join(kernels, 'sample'), op(), { recursive: true })
-    cpSync(join(tests, 'sample_test.cpp'), testFile())
+    for (const name of ['sample_test.cpp', 'cuda_test.cpp']) cpSync(join(tests, name), join(copy, 'tests', name))
   })
   afterEach(() => rmSync(copy, { recursive: true, force: true }))
   const gaps = () => findGaps(join(copy, 'kernels'), join(copy, 'tests'))
@@ -36,6 +36,7 @@ describe('the walk itself', () => {
     ['sample.cpp', 'host side'],
     ['sample_reference.cpp', 'reference'],
     ['sample_cpu.cpp', 'CPU version'],
+    ['sample_cuda.cu', 'CUDA version'],
   ])('misses %s', (name, piece) => {
     rmSync(join(op(), name))
     expect(gaps().join('\n')).toContain(`sample: no ${piece}`)
@@ -44,10 +45,16 @@ describe('the walk itself', () => {
     writeFileSync(testFile(), '// parity\nTEST_CASE("rotary: parity over odd shapes") {}\n')
     expect(gaps()).toEqual([expect.stringContaining('no parity case')])
   })
+  it('misses a CUDA version that is empty, and one that no test runs', () => {
+    writeFileSync(join(copy, 'tests', 'cuda_test.cpp'), '// cuda: sample parity\n')
+    expect(gaps()).toEqual([expect.stringContaining('no parity case on CUDA')])
+    writeFileSync(join(op(), 'sample_cuda.cu'), '// void sample_run_cuda(\n')
+    expect(gaps()).toEqual([expect.stringContaining('no CUDA version')])
+  })
   it('misses a gradient case unless the contract gives a reason', () => {
     writeFileSync(join(op(), 'sample.h'), 'at::Tensor sample_reference();\n')
-    expect(gaps()).toEqual([expect.stringContaining('no CUDA version'), expect.stringContaining('no gradient case')])
+    expect(gaps()).toEqual([expect.stringContaining('no gradient case')])
     writeFileSync(testFile(), 'TEST_CASE("sample: parity and gradient") {}\n')
-    expect(gaps()).toEqual([expect.stringContaining('no CUDA version')])
+    expect(gaps()).toEqual([])
   })
 })

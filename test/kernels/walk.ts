@@ -1,9 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Operations whose host side runs the reference's ATen operations on the GPU say so in their contract with these words. */
-const ATEN_ON_CUDA = "On other devices than the CPU: the reference's ATen operations."
-
 function read(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : ''
 }
@@ -25,6 +22,8 @@ function gapsOf(op: string, folder: string, tests: string): string[] {
   const contract = read(file('.h'))
   const parts = partsOf(contract)
   const cases = testCases(read(join(tests, `${op}_test.cpp`))).filter((name) => name.startsWith(`${op}: `))
+  const hasKernel = /^void \w+_cuda\(/m.test(read(file('_cuda.cu')))
+  const onGpu = testCases(read(join(tests, 'cuda_test.cpp')))
   const checks: [boolean, string][] = [
     [contract !== '', `no contract (${op}.h)`],
     [contract.includes(`${op}_reference(`), `${op}.h declares no ${op}_reference`],
@@ -39,8 +38,12 @@ function gapsOf(op: string, folder: string, tests: string): string[] {
       `made of operations that are not there (${parts.join(', ')})`,
     ],
     [
-      existsSync(file('_cuda.cu')) || contract.includes(ATEN_ON_CUDA),
-      `no CUDA version (${op}_cuda.cu), and its contract does not say what runs on the GPU`,
+      hasKernel || /^\/\/ On CUDA: \S/m.test(contract),
+      `no CUDA version (${op}_cuda.cu that defines a …_cuda()), and its contract names none of libtorch's ("// On CUDA: …")`,
+    ],
+    [
+      !hasKernel || onGpu.some((name) => name.startsWith(`cuda: ${op} parity`)),
+      `no parity case on CUDA (cuda_test.cpp)`,
     ],
     [cases.some((name) => /\bparity\b/.test(name)), `no parity case (TEST_CASE("${op}: parity …") in ${op}_test.cpp)`],
     [

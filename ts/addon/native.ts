@@ -28,6 +28,8 @@ export interface SystemInfo {
   cpu: { capability: 'baseline' | 'avx2' | 'avx512'; bf16: boolean; model: string; cores: number }
   threads: { lanes: number; threadsPerLane: number }
   cuda: { built: boolean; devices: { index: number; name: string; memoryBytes: number; capability: string }[] }
+  /** Bit-exact runs on CUDA: see configureExecutor. */
+  deterministic: boolean
   distributed: { gloo: boolean; nccl: boolean }
 }
 
@@ -338,8 +340,11 @@ export interface BradleyTerryResult {
 
 export interface NativeAddon {
   systemInfo(): SystemInfo
-  /** CPU executor: `lanes` jobs at once, each with `threadsPerLane` threads. Only while nothing runs (E_BUSY). */
-  configureExecutor(options: { lanes: number; threadsPerLane: number }): void
+  /**
+   * CPU executor: `lanes` jobs at once, each with `threadsPerLane` threads. Only while nothing runs (E_BUSY).
+   * `deterministic`: left as it is when absent; false at first, or true where PRUDENT_DETERMINISTIC is 1.
+   */
+  configureExecutor(options: { lanes: number; threadsPerLane: number; deterministic?: boolean }): void
   createCancelToken(): NativeCancelToken
   ops: NativeOps
   loadModel(folder: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>

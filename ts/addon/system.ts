@@ -10,8 +10,10 @@ export function systemInfo(): SystemInfo {
 /**
  * How CPU work is divided, for the whole process: `lanes` calls at once, each with `threadsPerLane` threads; 1 x all cores unless
  * configured. Many small models run faster as n x 1, one large model as 1 x n.
+ * `deterministic` makes runs on CUDA bit-exact (flash attention's deterministic backward, sorted gradients of gathers, a fixed cuBLAS
+ * workspace): set it before the first work on CUDA. The CPU is always deterministic for a given number of threads.
  * @throws E_BUSY while a call waits or runs, E_RANGE when lanes x threadsPerLane exceeds the cores
  */
-export function configureExecutor(options: { lanes: number; threadsPerLane: number }): void {
+export function configureExecutor(options: { lanes: number; threadsPerLane: number; deterministic?: boolean }): void {
   callNativeSync(() => loadAddon().configureExecutor(options))
 }

@@ -27,6 +27,12 @@ def rms_norm(case, dtype, normal):
     return Case(function, [normal(shape, 1).to(dtype), (normal(shape[1:], 2) * 0.1).to(dtype)])
 
 
+def layer_norm(case, dtype, normal):
+    shape = (case["tokens"], case["hidden"])
+    inputs = [normal(shape, 1), normal(shape[1:], 2) * 0.1 + 1.0, normal(shape[1:], 3) * 0.1]
+    return Case(lambda x, weight, bias: [F.layer_norm(x, shape[1:], weight, bias, 1e-5)], [tensor.to(dtype) for tensor in inputs])
+
+
 def rotary(case, dtype, normal):
     """transformers' apply_rotary_pos_emb; cosines and sines are ready, as they are once per forward there."""
     tokens, dim, longest = case["tokens"], case["head_dim"], case["positions"]
@@ -46,6 +52,17 @@ def geglu(case, dtype, normal):
     shape = (case["tokens"], case["intermediate"])
     inputs = [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)]
     return Case(lambda gate, up: [F.gelu(gate, approximate="tanh") * up], inputs)
+
+
+def activation_backward(case, dtype, normal):
+    """What autograd runs behind gelu(addmm(bias, x, weight)) before its matrix products."""
+
+    def function(grad_y, u):
+        grad_u = torch.ops.aten.gelu_backward(grad_y, u, approximate="tanh")
+        return [grad_u, grad_u.sum(0)]
+
+    shape = (case["tokens"], case["intermediate"])
+    return Case(function, [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)], differentiable=False)
 
 
 def projection_inputs(case, dtype, normal):
@@ -245,10 +262,16 @@ def adamw(case, dtype, normal):
     return Case(function, [], differentiable=False)
 
 
+def global_norm(case, dtype, normal):
+    """The norm of torch.nn.utils.clip_grad_norm_, in front of its clipping."""
+    inputs = [(normal((case["items"],), seed) * 0.1).to(dtype) for seed in range(1, case["tensors"] + 1)]
+    return Case(lambda *tensors: [torch.nn.utils.get_total_norm(tensors)], inputs, differentiable=False)
+
+
 CASES = {
     function.__name__: function
     for function in (
-        rms_norm, rotary, geglu, matmul, linear, gated_linear, token_logprob, multi_head, sample, packed_attention, cached_attention,
-        bradley_terry, ppo_loss, variance_kl_advantage, adamw,
+        rms_norm, layer_norm, rotary, geglu, activation_backward, matmul, linear, gated_linear, token_logprob, multi_head, sample,
+        packed_attention, cached_attention, bradley_terry, ppo_loss, variance_kl_advantage, adamw, global_norm,
     )
 }  # fmt: skip

@@ -4,7 +4,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include "kernels/activation_backward/activation_backward_kernel.h"
-#include "kernels/common/check.h"
+#include "kernels/common/run_kernel.h"
 
 namespace prudent::kernels {
 
@@ -17,7 +17,7 @@ ActivationBackward activation_backward(const at::Tensor& grad_y, const at::Tenso
     check_shape(u, "u", {grad_y.size(0), grad_y.size(1)});
     check_same_device(u, "u", grad_y);
   }
-  if (!grad_y.device().is_cpu()) return activation_backward_reference(grad_y, u, activation, want_bias);
+  check_device(grad_y, "grad_y");
 
   const at::Tensor dense_grad = grad_y.contiguous(), dense_u = activation ? u.contiguous() : at::Tensor();
   const int64_t tokens = grad_y.size(0), size = grad_y.size(1);
@@ -36,7 +36,7 @@ ActivationBackward activation_backward(const at::Tensor& grad_y, const at::Tenso
                                     .size = size,
                                     .kind = static_cast<GegluKind>(activation.value_or(Activation::GeluTanh)),
                                     .bf16 = grad_y.scalar_type() == at::kBFloat16};
-  if ((activation || want_bias) && size > 0) PRUDENT_RUN_CPU_KERNEL(activation_backward_run, args);
+  if ((activation || want_bias) && size > 0) PRUDENT_RUN_KERNEL(activation_backward_run, args, grad_y);
   return out;
 }
 

@@ -1,7 +1,6 @@
 // Backward of what follows a projection, u = x W + b, y = activation(u), in one pass over the gradient:
 //   grad_u[t, j] = grad_y[t, j] * activation'(u[t, j]);  grad_b[j] = sum_t grad_u[t, j]
 // Sums in fp32, rounded once.
-// On other devices than the CPU: the reference's ATen operations.
 // No gradient: it is one, of a graph that is not differentiated twice.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What the CPU version of activation_backward takes: raw pointers, row-major.
+// What the CPU and CUDA versions of activation_backward take: raw pointers, row-major.
 #pragma once
 
 #include <cstdint>
@@ -21,5 +21,6 @@ struct ActivationBackwardArgs {
 constexpr int64_t kActivationBlock = 32;  // tokens of one task
 
 PRUDENT_DECLARE_CPU_KERNEL(activation_backward_run, ActivationBackwardArgs)
+void activation_backward_run_cuda(const ActivationBackwardArgs& args, void* stream);
 
 }  // namespace prudent::kernels

@@ -1,9 +1,12 @@
 #include "kernels/adamw/adamw.h"
 
+#include <ATen/ops/from_blob.h>
+
 #include <cmath>
 
+#include "core/transfer.h"
 #include "kernels/adamw/adamw_kernel.h"
-#include "kernels/common/check.h"
+#include "kernels/common/run_kernel.h"
 
 namespace prudent::kernels {
 
@@ -42,7 +45,11 @@ void check_entry(const AdamwParameter& entry, size_t index) {
   if (entry.master.defined()) check_state(entry.master, index, "master", entry.parameter);
 }
 
-void adamw_cpu(const std::vector<AdamwParameter>& parameters, const AdamwOptions& options) {
+bool is_aligned(const at::Tensor& tensor) {
+  return !tensor.defined() || reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16 == 0;
+}
+
+void run(const std::vector<AdamwParameter>& parameters, const AdamwOptions& options) {
   std::vector<at::Tensor> gradients;  // contiguous copies live until the kernel is done
   std::vector<AdamwEntry> entries;
   gradients.reserve(parameters.size());
@@ -60,11 +67,17 @@ void adamw_cpu(const std::vector<AdamwParameter>& parameters, const AdamwOptions
                        .first_chunk = chunks,
                        .weight_decay = static_cast<float>(entry.weight_decay),
                        .parameter_bf16 = entry.parameter.scalar_type() == at::kBFloat16,
-                       .gradient_bf16 = entry.gradient.scalar_type() == at::kBFloat16});
+                       .gradient_bf16 = entry.gradient.scalar_type() == at::kBFloat16,
+                       .packs = is_aligned(entry.parameter) && is_aligned(gradients.back()) && is_aligned(entry.moment1) &&
+                                is_aligned(entry.moment2) && is_aligned(entry.master)});
     chunks += (entry.parameter.numel() + kAdamwChunk - 1) / kAdamwChunk;
   }
+  if (entries.empty()) return;
+  const auto bytes = static_cast<int64_t>(entries.size() * sizeof(AdamwEntry));
+  const at::Tensor device_entries =
+      to_device(at::from_blob(entries.data(), {bytes}, at::kByte), parameters.front().parameter.device());
   const double step = static_cast<double>(options.step);
-  const AdamwArgs args{.entries = entries.data(),
+  const AdamwArgs args{.entries = static_cast<const AdamwEntry*>(device_entries.const_data_ptr()),
                        .entry_count = static_cast<int64_t>(entries.size()),
                        .chunk_count = chunks,
                        .lr = static_cast<float>(options.lr),
@@ -76,7 +89,7 @@ void adamw_cpu(const std::vector<AdamwParameter>& parameters, const AdamwOptions
                        .gradient_weight2 = static_cast<float>(1.0 - options.beta2),
                        .step_size = static_cast<float>(options.lr / (1.0 - std::pow(options.beta1, step))),
                        .root_correction = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, step)))};
-  PRUDENT_RUN_CPU_KERNEL(adamw_run, args);
+  PRUDENT_RUN_KERNEL(adamw_run, args, parameters.front().parameter);
   // As an ATen operation in place would: autograd and whoever else keeps something that was made of the old values can tell.
   for (const AdamwParameter& entry : parameters) entry.parameter.unsafeGetTensorImpl()->bump_version();
 }
@@ -85,16 +98,13 @@ void adamw_cpu(const std::vector<AdamwParameter>& parameters, const AdamwOptions
 
 void adamw(const std::vector<AdamwParameter>& parameters, const AdamwOptions& options) {
   PRUDENT_CHECK(options.step >= 1, "E_RANGE", "step", "1 or more", std::to_string(options.step));
-  bool on_cpu = true;
   for (size_t i = 0; i < parameters.size(); ++i) {
     check_entry(parameters[i], i);
-    on_cpu = on_cpu && parameters[i].parameter.device().is_cpu();
+    check_device(parameters[i].parameter, "parameters");
+    PRUDENT_CHECK(parameters[i].parameter.device() == parameters[0].parameter.device(), "E_DEVICE", name_of(i, "parameter"),
+                  "all parameters on one device", describe(parameters[i].parameter));
   }
-  if (on_cpu) {
-    adamw_cpu(parameters, options);
-  } else {
-    adamw_reference(parameters, options);
-  }
+  run(parameters, options);
 }
 
 }  // namespace prudent::kernels

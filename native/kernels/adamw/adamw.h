@@ -1,7 +1,6 @@
-// AdamW (Loshchilov & Hutter 2019) over a list of parameters in one fused pass each, PyTorch's order of operations:
+// AdamW (Loshchilov & Hutter 2019) over a list of parameters in one fused pass, PyTorch's order of operations:
 //   p *= 1 - lr * wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 //   p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
-// On other devices than the CPU: the reference's ATen operations.
 // No gradient: an update is the end of the graph.
 #pragma once
 

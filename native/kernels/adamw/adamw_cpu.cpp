@@ -1,4 +1,5 @@
 #include "kernels/adamw/adamw_kernel.h"
+#include "kernels/adamw/adamw_math.h"
 #include "kernels/common/isa_parallel.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
@@ -11,18 +12,17 @@ void update(const AdamwArgs& args, const AdamwEntry& entry, int64_t begin, int64
   const G* gradient = static_cast<const G*>(entry.gradient) + begin;
   float *moment1 = entry.moment1 + begin, *moment2 = entry.moment2 + begin;
   float* master = entry.master == nullptr ? nullptr : entry.master + begin;
-  const float keep = 1.0f - args.lr * entry.weight_decay;
+  const float keep = adamw_keep(args, entry);
   each_vector(
       end - begin, [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-        const Vec g = load_at(gradient + i, n) * args.gradient_scale;
-        const Vec m = args.beta1 * load_at(moment1 + i, n) + args.gradient_weight1 * g;
-        const Vec v = args.beta2 * load_at(moment2 + i, n) + args.gradient_weight2 * g * g;
-        store_at(moment1 + i, m, n);
-        store_at(moment2 + i, v, n);
         const Vec old = master == nullptr ? load_at(parameter + i, n) : load_at(master + i, n);
-        const Vec p = old * keep - args.step_size * m / (square_root(v) * args.root_correction + args.eps);
-        if (master != nullptr) store_at(master + i, p, n);
-        store_at(parameter + i, p, n);
+        const AdamwItem<Vec> item = adamw_update<Vec>(
+            args, keep, {old, load_at(moment1 + i, n), load_at(moment2 + i, n)}, load_at(gradient + i, n),
+            [](Vec x) __attribute__((always_inline)) { return square_root(x); });
+        store_at(moment1 + i, item.moment1, n);
+        store_at(moment2 + i, item.moment2, n);
+        if (master != nullptr) store_at(master + i, item.parameter, n);
+        store_at(parameter + i, item.parameter, n);
       });
 }
 
@@ -35,26 +35,12 @@ void run_chunk(const AdamwArgs& args, const AdamwEntry& entry, int64_t chunk) {
   }
 }
 
-// The last entry whose first chunk is not behind `chunk`; empty entries have no chunk and are passed over.
-int64_t entry_of(const AdamwArgs& args, int64_t chunk) {
-  int64_t low = 0, high = args.entry_count - 1;
-  while (low < high) {
-    const int64_t middle = (low + high + 1) / 2;
-    if (args.entries[middle].first_chunk <= chunk) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return low;
-}
-
 }  // namespace
 
 void adamw_run(const AdamwArgs& args) {
   parallel_for(args.chunk_count, 2, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
-      const AdamwEntry& entry = args.entries[entry_of(args, chunk)];
+      const AdamwEntry& entry = args.entries[adamw_entry_of(args, chunk)];
       run_chunk(args, entry, chunk - entry.first_chunk);
     }
   });

@@ -1,4 +1,4 @@
-// What the CPU version of adamw takes: raw pointers.
+// What the CPU and CUDA versions of adamw take: raw pointers.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,11 @@ struct AdamwEntry {
   int64_t first_chunk;  // number of chunks of the entries before this one
   float weight_decay;
   bool parameter_bf16, gradient_bf16;
+  bool packs;  // every array begins at a multiple of 16 bytes
 };
 
 struct AdamwArgs {
-  const AdamwEntry* entries;
+  const AdamwEntry* entries;  // on CUDA in device memory
   int64_t entry_count, chunk_count;
   float lr, beta1, beta2, eps, gradient_scale;
   float gradient_weight1, gradient_weight2;  // 1 - beta, rounded once: 1 - 0.999f is off by 5e-5 of itself
@@ -30,5 +31,6 @@ struct AdamwArgs {
 constexpr int64_t kAdamwChunk = 8192;  // items of one task
 
 PRUDENT_DECLARE_CPU_KERNEL(adamw_run, AdamwArgs)
+void adamw_run_cuda(const AdamwArgs& args, void* stream);
 
 }  // namespace prudent::kernels

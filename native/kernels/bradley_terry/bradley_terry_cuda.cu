@@ -6,48 +6,59 @@ namespace prudent::kernels {
 
 namespace {
 
-// One thread a head and block of pairs, as on the CPU: the sums come out in the same order.
+constexpr int kFinishThreads = 256;
+
+// One block for kPairBlock pairs, one thread a pair.
 __global__ void terms(BradleyTerryArgs args) {
-  const int64_t n = static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x, block = blockIdx.x;
-  if (n >= args.heads) return;
+  __shared__ double shared[kPairBlock / kWarp];
+  const int64_t pair = static_cast<int64_t>(blockIdx.x) * kPairBlock + threadIdx.x;
   const float scale = 1.0f / static_cast<float>(args.pairs);
-  const int64_t last = (block + 1) * kPairBlock < args.pairs ? (block + 1) * kPairBlock : args.pairs;
-  double loss = 0.0, hits = 0.0;
-  for (int64_t i = block * kPairBlock; i < last; ++i) {
-    const int64_t at = i * args.heads + n;
-    const PairTerm term = pair_term(args.chosen[at], args.rejected[at]);
-    args.grad_chosen[at] = term.slope * scale;
-    args.grad_rejected[at] = -term.slope * scale;
-    loss += term.loss;
-    hits += args.chosen[at] > args.rejected[at] ? 1.0 : 0.0;
+  for (int64_t n = 0; n < args.heads; ++n) {
+    double loss = 0.0, hit = 0.0;
+    if (pair < args.pairs) {
+      const int64_t at = pair * args.heads + n;
+      const PairTerm term = pair_term(args.chosen[at], args.rejected[at]);
+      args.grad_chosen[at] = term.slope * scale;
+      args.grad_rejected[at] = -term.slope * scale;
+      loss = term.loss;
+      hit = args.chosen[at] > args.rejected[at] ? 1.0 : 0.0;
+    }
+    loss = block_reduce(loss, shared, Sum());
+    hit = block_reduce(hit, shared, Sum());
+    if (threadIdx.x == 0) {
+      double* partial = args.partial + (static_cast<int64_t>(blockIdx.x) * args.heads + n) * 2;
+      partial[0] = loss;
+      partial[1] = hit;
+    }
   }
-  args.partial[(block * args.heads + n) * 2] = loss;
-  args.partial[(block * args.heads + n) * 2 + 1] = hits;
 }
 
+// One thread a head; the mean losses then stand where the first block's sums were.
 __global__ void finish(BradleyTerryArgs args, int64_t blocks) {
-  double total = 0.0;
-  for (int64_t n = 0; n < args.heads; ++n) {
+  for (int64_t n = threadIdx.x; n < args.heads; n += kFinishThreads) {
     double loss = 0.0, hits = 0.0;
     for (int64_t b = 0; b < blocks; ++b) {
       loss += args.partial[(b * args.heads + n) * 2];
       hits += args.partial[(b * args.heads + n) * 2 + 1];
     }
-    args.loss_per_head[n] = static_cast<float>(loss / static_cast<double>(args.pairs));
+    loss /= static_cast<double>(args.pairs);
+    args.loss_per_head[n] = static_cast<float>(loss);
     args.accuracy_per_head[n] = static_cast<float>(hits / static_cast<double>(args.pairs));
-    total += loss / static_cast<double>(args.pairs);
+    args.partial[n * 2] = loss;
   }
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  double total = 0.0;
+  for (int64_t n = 0; n < args.heads; ++n) total += args.partial[n * 2];
   *args.loss = static_cast<float>(total);
 }
 
 }  // namespace
 
 void bradley_terry_run_cuda(const BradleyTerryArgs& args, void* stream) {
-  constexpr int kThreads = 32;  // heads are few
   const int64_t blocks = (args.pairs + kPairBlock - 1) / kPairBlock;
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>((args.heads + kThreads - 1) / kThreads));
-  terms<<<grid, kThreads, 0, as_stream(stream)>>>(args);
-  finish<<<1, 1, 0, as_stream(stream)>>>(args, blocks);
+  launch(terms, static_cast<unsigned>(blocks), kPairBlock, stream, args);
+  launch(finish, 1, kFinishThreads, stream, args, blocks);
 }
 
 }  // namespace prudent::kernels

@@ -6,7 +6,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 
-#ifdef PRUDENT_CUDA
+#if defined(PRUDENT_CUDA)
 #include "kernels/common/cuda_stream.h"
 
 // name_cuda(args, stream), or the CPU version for this machine's instruction set.
@@ -19,20 +19,30 @@
       PRUDENT_RUN_CPU_KERNEL(name, args);                                                     \
     }                                                                                         \
   } while (false)
+#elif defined(PRUDENT_CUDA_EMULATED)
+// Tests without a GPU: the CUDA version, executed on the CPU (native/tests/cuda_emulator).
+#define PRUDENT_RUN_KERNEL(name, args, tensor) ::prudent::kernels::name##_cuda(args, nullptr)
 #else
 #define PRUDENT_RUN_KERNEL(name, args, tensor) PRUDENT_RUN_CPU_KERNEL(name, args)
 #endif
 
 namespace prudent::kernels {
 
+// Do kernels over this tensor run their CUDA version?
+inline bool runs_cuda_kernels([[maybe_unused]] const at::Tensor& tensor) {
+#if defined(PRUDENT_CUDA)
+  return tensor.is_cuda();
+#elif defined(PRUDENT_CUDA_EMULATED)
+  return true;
+#else
+  return false;
+#endif
+}
+
 // Is there a kernel for the device that the tensor lives on?
 inline void check_device(const at::Tensor& tensor, const char* argument) {
-#ifdef PRUDENT_CUDA
-  const bool supported = tensor.device().is_cpu() || tensor.is_cuda();
-#else
-  const bool supported = tensor.device().is_cpu();
-#endif
-  PRUDENT_CHECK(supported, "E_DEVICE", argument, "a tensor on a device that this build has kernels for", describe(tensor));
+  PRUDENT_CHECK(tensor.device().is_cpu() || runs_cuda_kernels(tensor), "E_DEVICE", argument,
+                "a tensor on a device that this build has kernels for", describe(tensor));
 }
 
 }  // namespace prudent::kernels

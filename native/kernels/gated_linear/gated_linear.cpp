@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "kernels/common/autograd.h"
 #include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
 
@@ -13,8 +14,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-at::Tensor value_of(const std::optional<at::Tensor>& tensor) { return tensor.value_or(at::Tensor()); }
 
 struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& gate, const at::Tensor& up,
@@ -59,10 +58,6 @@ struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
   }
 };
 
-std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
-  return tensor.defined() ? std::make_optional(tensor) : std::nullopt;
-}
-
 }  // namespace
 
 at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activation activation) {
@@ -70,12 +65,9 @@ at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activa
     return geglu(linear(x, weights.gate, {.bias = weights.gate_bias}), linear(x, weights.up, {.bias = weights.up_bias}),
                  activation);
   }
-  bool differentiable = false;
-  for (const at::Tensor& tensor : {x, weights.gate, weights.up, weights.gate_bias, weights.up_bias}) {
-    differentiable = differentiable || (tensor.defined() && tensor.requires_grad());
-  }
   return GatedLinearNode::apply(x, weights.gate, weights.up, optional_of(weights.gate_bias), optional_of(weights.up_bias),
-                                static_cast<int64_t>(activation), differentiable && at::GradMode::is_enabled());
+                                static_cast<int64_t>(activation),
+                                is_differentiated({x, weights.gate, weights.up, weights.gate_bias, weights.up_bias}));
 }
 
 }  // namespace prudent::kernels

@@ -1,5 +1,5 @@
 // The first half of a gated feed-forward block in one pass over the tokens: y = activation(x G + gate_bias) * (x U + up_bias).
-// On other devices than the CPU: the reference's ATen operations.
+// On CUDA: libtorch's products and geglu.
 // Made of: matmul, linear, geglu.
 #pragma once
 

@@ -1,10 +1,14 @@
 #include "kernels/global_norm/global_norm.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "kernels/common/check.h"
+#include "core/transfer.h"
+#include "kernels/common/run_kernel.h"
 #include "kernels/global_norm/global_norm_kernel.h"
 
 namespace prudent::kernels {
@@ -32,13 +36,18 @@ void add_stretches(const at::Tensor& tensor, std::vector<NormStretch>& stretches
 double global_norm(const std::vector<at::Tensor>& tensors) {
   for (size_t i = 0; i < tensors.size(); ++i) check_entry(tensors[i], i, tensors.front());
   if (tensors.empty()) return 0.0;
-  if (!tensors.front().device().is_cpu()) return global_norm_reference(tensors);
+  check_device(tensors.front(), "tensors[0]");
   std::vector<NormStretch> stretches;
   for (const at::Tensor& tensor : tensors) add_stretches(tensor, stretches);
-  std::vector<double> sums(stretches.size());
-  const GlobalNormArgs args{stretches.data(), sums.data(), static_cast<int64_t>(stretches.size())};
-  PRUDENT_RUN_CPU_KERNEL(global_norm_run, args);
-  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+  if (stretches.empty()) return 0.0;
+  const at::Device device = tensors.front().device();
+  const auto count = static_cast<int64_t>(stretches.size()), bytes = count * static_cast<int64_t>(sizeof(NormStretch));
+  const at::Tensor entries = to_device(at::from_blob(stretches.data(), {bytes}, at::kByte), device);
+  const at::Tensor sums = at::empty({count}, at::TensorOptions().dtype(at::kDouble).device(device));
+  const GlobalNormArgs args{static_cast<const NormStretch*>(entries.const_data_ptr()), sums.mutable_data_ptr<double>(), count};
+  PRUDENT_RUN_KERNEL(global_norm_run, args, tensors.front());
+  const at::Tensor host = sums.cpu();
+  return std::sqrt(std::accumulate(host.const_data_ptr<double>(), host.const_data_ptr<double>() + count, 0.0));
 }
 
 }  // namespace prudent::kernels

@@ -1,8 +1,8 @@
 // The 2-norm of a list of tensors taken together, as torch.nn.utils.clip_grad_norm_ measures it, in one pass over all of them:
 //   sqrt(sum_i sum_j x_i[j]^2)
 // Squares are added up in fp32 within a stretch of 8192 items and in fp64 from there on: the result depends neither on the number
-// of threads nor, beyond rounding, on how large the model is. On other devices than the CPU: the reference's ATen operations. No
-// gradient: the norm only scales a step and is never differentiated.
+// of threads nor, beyond rounding, on how large the model is. The host waits for the device.
+// No gradient: the norm only scales a step and is never differentiated.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,4 +1,4 @@
-// What the CPU version of global_norm takes: raw pointers.
+// What the CPU and CUDA versions of global_norm take: raw pointers.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,14 @@ struct NormStretch {
 };
 
 struct GlobalNormArgs {
-  const NormStretch* stretches;
-  double* sums;  // [count] sums of squares
+  const NormStretch* stretches;  // on CUDA in device memory
+  double* sums;                  // [count] sums of squares
   int64_t count;
 };
 
 constexpr int64_t kNormStretch = 8192;  // items
 
 PRUDENT_DECLARE_CPU_KERNEL(global_norm_run, GlobalNormArgs)
+void global_norm_run_cuda(const GlobalNormArgs& args, void* stream);
 
 }  // namespace prudent::kernels

@@ -39,7 +39,8 @@ struct LayerNormNode : torch::autograd::Function<LayerNormNode> {
     const at::Tensor &x = saved[0], &weight = saved[1], &statistics = saved[2];
     const at::Tensor grad_y = grads[0].contiguous();
     const at::Tensor grad_x = at::empty_like(x), grad_weight = at::empty_like(weight), grad_bias = at::empty_like(weight);
-    const int64_t blocks = (x.size(0) + kLayerNormBlock - 1) / kLayerNormBlock;
+    const int64_t block = runs_cuda_kernels(x) ? kLayerNormCudaBlock : kLayerNormBlock;
+    const int64_t blocks = (x.size(0) + block - 1) / block;
     const at::Tensor partial = at::empty({blocks, 2, x.size(1)}, statistics.options());
     const LayerNormBackward args{.x = x.const_data_ptr(),
                                  .weight = weight.const_data_ptr(),

@@ -20,12 +20,13 @@ struct LayerNormBackward {
   const void *x, *weight, *grad_y;
   const float *mean, *rstd;
   void *grad_x, *grad_weight, *grad_bias;  // [tokens, hidden], [hidden], [hidden]
-  float* partial;  // [blocks, 2, hidden] with blocks = ceil(tokens / kLayerNormBlock): weight, bias; summed in order
+  float* partial;  // [blocks, 2, hidden], a pair of rows for each block of tokens: weight, bias; summed in order
   int64_t tokens, hidden;
   bool bf16;
 };
 
-constexpr int64_t kLayerNormBlock = 64;
+constexpr int64_t kLayerNormBlock = 64;      // tokens of one block on the CPU
+constexpr int64_t kLayerNormCudaBlock = 16;  // on CUDA, as in rms_norm
 
 PRUDENT_DECLARE_CPU_KERNEL(layer_norm_forward, LayerNormForward)
 PRUDENT_DECLARE_CPU_KERNEL(layer_norm_backward, LayerNormBackward)

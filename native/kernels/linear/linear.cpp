@@ -1,12 +1,9 @@
 #include "kernels/linear/linear.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/gelu_backward.h>
-#include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/common/check.h"
+#include "kernels/activation_backward/activation_backward.h"
+#include "kernels/common/autograd.h"
 #include "kernels/matmul/matmul.h"
 
 namespace prudent::kernels {
@@ -16,24 +13,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-std::optional<at::Tensor> optional_of(const at::Tensor& tensor) {
-  return tensor.defined() ? std::make_optional(tensor) : std::nullopt;
-}
-
 constexpr int64_t kNoActivation = -1;
 
-// Gradient of what the activation was applied to.
-at::Tensor before_activation(const at::Tensor& grad_y, const at::Tensor& saved, int64_t activation) {
-  if (activation == static_cast<int64_t>(Activation::Silu)) return at::silu_backward(grad_y, saved);
-  return at::gelu_backward(grad_y, saved, activation == static_cast<int64_t>(Activation::GeluTanh) ? "tanh" : "none");
-}
-
 struct LinearNode : torch::autograd::Function<LinearNode> {
-  // An argument that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual, int64_t activation,
                             int64_t layout, bool differentiable) {
-    MatmulEpilogue epilogue{.bias = bias.value_or(at::Tensor()), .residual = residual.value_or(at::Tensor())};
+    MatmulEpilogue epilogue{.bias = value_of(bias), .residual = value_of(residual)};
     at::Tensor saved;
     if (activation != kNoActivation) epilogue.activation = static_cast<Activation>(activation);
     if (activation != kNoActivation && differentiable) epilogue.saved = &saved;
@@ -50,13 +36,15 @@ struct LinearNode : torch::autograd::Function<LinearNode> {
     const variable_list saved = context->get_saved_variables();
     const auto layout = static_cast<WeightLayout>(context->saved_data["layout"].toInt());
     const int64_t activation = context->saved_data["activation"].toInt();
-    const at::Tensor slope = activation == kNoActivation ? grads[0] : before_activation(grads[0], saved[2], activation);
     const bool has_bias = context->saved_data["has_bias"].toBool(), has_residual = context->saved_data["has_residual"].toBool();
-    variable_list out(7);
     // What is asked of inputs counts those that are there.
+    const bool wants_bias = has_bias && context->needs_input_grad(2);
+    const auto applied = activation == kNoActivation ? std::nullopt : std::optional(static_cast<Activation>(activation));
+    const auto [slope, grad_bias] = activation_backward(grads[0], saved[2], applied, wants_bias);
+    variable_list out(7);
     if (context->needs_input_grad(0)) out[0] = input_gradient(slope, saved[1], layout);
     if (context->needs_input_grad(1)) out[1] = weight_gradient(saved[0], slope, layout);
-    if (has_bias && context->needs_input_grad(2)) out[2] = bias_gradient(slope);
+    if (wants_bias) out[2] = grad_bias;
     if (has_residual && context->needs_input_grad(has_bias ? 3 : 2)) out[3] = grads[0];
     return out;
   }
@@ -72,17 +60,13 @@ at::Tensor input_gradient(const at::Tensor& grad_y, const at::Tensor& weight, We
   return kernels::matmul(grad_y, layout == WeightLayout::OutIn ? weight : weight.t());
 }
 
-at::Tensor bias_gradient(const at::Tensor& grad_y) { return grad_y.sum(0, false, at::kFloat).to(grad_y.scalar_type()); }
+at::Tensor bias_gradient(const at::Tensor& grad_y) { return activation_backward(grad_y, {}, std::nullopt, true).grad_bias; }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options) {
   if (!matmul_on_tiles(x)) return linear_reference(x, weight, options);
-  bool differentiable = false;
-  for (const at::Tensor& tensor : {x, weight, options.bias, options.residual}) {
-    differentiable = differentiable || (tensor.defined() && tensor.requires_grad());
-  }
   const int64_t activation = options.activation ? static_cast<int64_t>(*options.activation) : kNoActivation;
   return LinearNode::apply(x, weight, optional_of(options.bias), optional_of(options.residual), activation,
-                           static_cast<int64_t>(options.layout), differentiable && at::GradMode::is_enabled());
+                           static_cast<int64_t>(options.layout), is_differentiated({x, weight, options.bias, options.residual}));
 }
 
 }  // namespace prudent::kernels

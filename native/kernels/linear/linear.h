@@ -1,6 +1,6 @@
 // A layer's projection with what follows it in one pass: y = activation(x W + bias) + residual, gradients included.
-// On other devices than the CPU: the reference's ATen operations.
-// Made of: matmul, geglu.
+// On CUDA: libtorch's operations.
+// Made of: matmul, activation_backward.
 #pragma once
 
 #include <ATen/core/Tensor.h>

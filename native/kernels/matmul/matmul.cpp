@@ -83,6 +83,20 @@ void run_tiles(const MatmulArgs& args) {
 #endif
 }
 
+// The bare product; both operands dense in one dimension, out in its rows.
+MatmulArgs product_args(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out) {
+  return {.rows = left.size(0),
+          .columns = right.size(1),
+          .depth = left.size(1),
+          .left = left_operand(left),
+          .right = right_operand(right),
+          .bf16 = left.scalar_type() == at::kBFloat16,
+          .out_bf16 = out.scalar_type() == at::kBFloat16,
+          .activation = MatmulActivation::None,
+          .out = out.mutable_data_ptr(),
+          .out_stride = out.stride(0)};
+}
+
 at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue) {
   const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
   const at::Tensor gate = epilogue.gate.defined() ? with_dense_dimension(epilogue.gate) : at::Tensor();
@@ -94,25 +108,16 @@ at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const
   const bool saves = epilogue.saved != nullptr && epilogue.activation.has_value();
   if (saves) *epilogue.saved = at::empty(shape, left.options());
   if (saves && gate.defined()) *epilogue.saved_gate = at::empty(shape, left.options());
-  const bool bf16 = left.scalar_type() == at::kBFloat16;
-  run_tiles({.rows = left.size(0),
-             .columns = right.size(1),
-             .depth = left.size(1),
-             .left = left_operand(left),
-             .right = right_operand(right),
-             .gate_right = gate.defined() ? right_operand(gate) : MatmulOperand{},
-             .bf16 = bf16,
-             .out_bf16 = bf16,
-             .bias = data_or_null(bias),
-             .gate_bias = data_or_null(gate_bias),
-             .residual = data_or_null(residual),
-             .residual_stride = residual.defined() ? residual.stride(0) : 0,
-             .activation = activation_of(epilogue.activation),
-             .saved = saves ? epilogue.saved->mutable_data_ptr() : nullptr,
-             .saved_gate = saves && gate.defined() ? epilogue.saved_gate->mutable_data_ptr() : nullptr,
-             .out = out.mutable_data_ptr(),
-             .out_stride = out.size(1),
-             .accumulate = false});
+  MatmulArgs args = product_args(left, right, out);
+  if (gate.defined()) args.gate_right = right_operand(gate);
+  args.bias = data_or_null(bias);
+  args.gate_bias = data_or_null(gate_bias);
+  args.residual = data_or_null(residual);
+  args.residual_stride = residual.defined() ? residual.stride(0) : 0;
+  args.activation = activation_of(epilogue.activation);
+  args.saved = saves ? epilogue.saved->mutable_data_ptr() : nullptr;
+  args.saved_gate = saves && gate.defined() ? epilogue.saved_gate->mutable_data_ptr() : nullptr;
+  run_tiles(args);
   return out;
 }
 
@@ -149,17 +154,9 @@ void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& r
     return;
   }
   const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
-  run_tiles({.rows = left.size(0),
-             .columns = right.size(1),
-             .depth = left.size(1),
-             .left = left_operand(left),
-             .right = right_operand(right),
-             .bf16 = left.scalar_type() == at::kBFloat16,
-             .out_bf16 = !fp32,
-             .activation = MatmulActivation::None,
-             .out = out.mutable_data_ptr(),
-             .out_stride = out.stride(0),
-             .accumulate = accumulate});
+  MatmulArgs args = product_args(left, right, out);
+  args.accumulate = accumulate;
+  run_tiles(args);
 }
 
 }  // namespace prudent::kernels

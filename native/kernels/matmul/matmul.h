@@ -5,7 +5,7 @@
 // bf16 with fp32 sums, and fp32 as six bf16 products of three-way cut operands (what is left out is below 2^-24 of each
 // product), both on AMX tiles: about 20 times as many products a second as fp32 vector units. A row's result depends neither on
 // the other rows nor on the number of threads. Where the CPU has no AMX, and on other devices, it is libtorch's product.
-// On other devices than the CPU: the reference's ATen operations.
+// On CUDA: libtorch's product, and its operations for what follows it.
 // No gradient: building block of linear, token_logprob and others, which have theirs.
 #pragma once
 

@@ -1,7 +1,7 @@
-// A task is a block of rows and a panel of columns. The panel of the right operand is packed into tiles once per chunk of depth
-// and stays in the second-level cache; 32 rows of the left operand at a time are packed into the first. A result of 32 x 32 is
-// summed in four tiles and leaves them through the epilogue. Sums run over depth in one fixed order: a row's result depends on
-// neither the other rows nor the number of threads.
+// A task is a stretch of rows and a panel of columns. The panel of the right operand is packed into tiles, all of its depth
+// where that fits, and stays in the second-level cache; 32 rows of the left operand at a time are packed into the first. A result
+// of 32 x 32 is summed in four tiles and leaves them through the epilogue. Sums run over depth in one fixed order: a row's result
+// depends on neither the other rows nor the number of threads.
 //
 // fp32: a = a1 + a2 + a3 in bf16 planes, and a b = a1 b1 + (a1 b2 + a2 b1 + a2 b2 + a1 b3 + a3 b1), what is left out being below
 // 2^-24 of |a| |b|. The five small products are summed first, so that the long sum of the large ones is rounded as in fp32.
@@ -15,10 +15,15 @@ namespace prudent::kernels::PRUDENT_ISA {
 
 namespace {
 
-constexpr int64_t kBlock = 2 * kTile;        // rows, and columns of a result block
-constexpr int64_t kChunkDepth = 384;         // of one chunk; a multiple of kTileDepth
-constexpr int64_t kPanelBytes = 384 * 1024;  // of the packed right operand
-constexpr int64_t kTaskRows = 512;
+constexpr int64_t kBlock = 2 * kTile;  // rows, and columns of a result block
+constexpr int64_t kChunkDepth = 384;   // of one chunk; a multiple of kTileDepth
+// Packed right operand of a panel: with all chunks of depth where they fit, else one chunk at a time.
+constexpr int64_t kWholeBytes = 896 * 1024;
+constexpr int64_t kChunkBytes = 384 * 1024;
+constexpr int64_t kFewestBlocks = 8;  // a narrower panel packs the left operand too often
+constexpr int64_t kWholeTaskRows = 2048;
+constexpr int64_t kChunkTaskRows = 512;  // their sums stay in the second-level cache too
+constexpr int64_t kFewestTasks = 16;     // so that threads end at about the same time
 
 PRUDENT_VEC int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -137,18 +142,23 @@ PRUDENT_VEC Vec activated(Vec x, MatmulActivation activation) {
   return x;
 }
 
+// One instruction where vec.h takes six; the tiles have taken denormals as 0 anyway.
+PRUDENT_VEC void store_result(float* to, Vec x, int64_t n) { store_at(to, x, n); }
+PRUDENT_VEC void store_result(Bf16* to, Vec x, int64_t n) {
+  const __m256i half = __builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
+  _mm256_mask_storeu_epi16(to, first_of_16(n), half);
+}
+
 template <typename T, typename Out>
 PRUDENT_VEC void finish_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec x) {
   if (args.bias != nullptr) x += load_at(static_cast<const T*>(args.bias) + column, n);
-  if (args.saved != nullptr) store_at(static_cast<T*>(args.saved) + row * args.columns + column, x, n);
-  if (args.activation != MatmulActivation::None) {
-    if (args.saved != nullptr) x = round_to<T>(x);  // the gradient sees what is saved
-    x = activated(x, args.activation);
-  }
+  if (args.saved != nullptr) store_result(static_cast<T*>(args.saved) + row * args.columns + column, x, n);
+  // Rounded whether it is saved or not: a forward gives the same with gradients and without.
+  if (args.activation != MatmulActivation::None) x = activated(round_to<T>(x), args.activation);
   Out* out = static_cast<Out*>(args.out) + row * args.out_stride + column;
   if (args.residual != nullptr) x += load_at(static_cast<const T*>(args.residual) + row * args.residual_stride + column, n);
   if (args.accumulate) x += load_at(out, n);
-  store_at(out, x, n);
+  store_result(out, x, n);
 }
 
 template <typename T, typename Out>
@@ -156,26 +166,34 @@ PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_
   if (args.bias != nullptr) up += load_at(static_cast<const T*>(args.bias) + column, n);
   if (args.gate_bias != nullptr) gate += load_at(static_cast<const T*>(args.gate_bias) + column, n);
   if (args.saved != nullptr) {
-    store_at(static_cast<T*>(args.saved) + row * args.columns + column, up, n);
-    store_at(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
-    up = round_to<T>(up);
-    gate = round_to<T>(gate);
+    store_result(static_cast<T*>(args.saved) + row * args.columns + column, up, n);
+    store_result(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
   }
-  store_at(static_cast<Out*>(args.out) + row * args.out_stride + column, activated(gate, args.activation) * up, n);
+  const Vec activated_gate = activated(round_to<T>(gate), args.activation);  // rounded as above
+  store_result(static_cast<Out*>(args.out) + row * args.out_stride + column, activated_gate * round_to<T>(up), n);
 }
 
 // A finished block [rows, 32]: of a gated product columns 0-15 are the second factor, 16-31 the gate.
 template <typename T, typename Out>
-void finish_block(const MatmulArgs& args, const float* block, int64_t stride, int64_t row, int64_t rows, int64_t column) {
-  const bool gated = args.gate_right.data != nullptr;
-  for (int64_t i = 0; i < rows; ++i) {
-    const float* from = block + i * stride;
-    const int64_t left = args.columns - column;
-    if (gated) {
+void finish_block(const MatmulArgs& given, const float* block, int64_t stride, int64_t row, int64_t rows, int64_t column) {
+  const MatmulArgs args = given;  // a copy that no store can reach stays in registers
+  const int64_t left = args.columns - column;
+  if (args.gate_right.data != nullptr) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * stride;
       finish_gated_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from), load(from + kTile));
-    } else {
+    }
+  } else if (left >= kBlock) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * stride;
+      finish_vector<T, Out>(args, row + i, column, kTile, load(from));
+      finish_vector<T, Out>(args, row + i, column + kTile, kTile, load(from + kTile));
+    }
+  } else {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * stride;
       finish_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from));
-      if (left > kTile) finish_vector<T, Out>(args, row + i, column + kTile, min_of(kTile, left - kTile), load(from + kTile));
+      if (left > kTile) finish_vector<T, Out>(args, row + i, column + kTile, left - kTile, load(from + kTile));
     }
   }
 }
@@ -183,6 +201,7 @@ void finish_block(const MatmulArgs& args, const float* block, int64_t stride, in
 // How the product is cut.
 struct Plan {
   int64_t chunk, chunks;         // depth of a chunk, and how many there are
+  bool whole;                    // a packed panel holds all chunks
   int64_t block_columns;         // result columns of a block: 32, or 16 of a gated product
   int64_t panel_blocks, panels;  // blocks of a panel, and how many panels there are
   int64_t task_rows, row_tasks;
@@ -192,14 +211,19 @@ struct Plan {
     chunk = ceil_div(ceil_div(args.depth, chunks), kTileDepth) * kTileDepth;
     chunks = ceil_div(args.depth, chunk);
     block_columns = args.gate_right.data != nullptr ? kTile : kBlock;
-    const int64_t blocks = ceil_div(args.columns, block_columns);
-    const int64_t most = kPanelBytes / (chunk / kTileDepth * 2 * kTileBytes * planes);
-    panels = ceil_div(blocks, most < 1 ? 1 : most);
-    panel_blocks = ceil_div(blocks, panels);
-    panels = ceil_div(blocks, panel_blocks);
-    row_tasks = ceil_div(args.rows, kTaskRows);
+    const int64_t block_bytes = chunk / kTileDepth * 2 * kTileBytes * planes;
+    const int64_t whole_blocks = kWholeBytes / (block_bytes * chunks);
+    whole = chunks == 1 || whole_blocks >= kFewestBlocks;
+    row_tasks = ceil_div(args.rows, whole ? kWholeTaskRows : kChunkTaskRows);
     task_rows = ceil_div(ceil_div(args.rows, row_tasks), kBlock) * kBlock;
     row_tasks = ceil_div(args.rows, task_rows);
+    const int64_t blocks = ceil_div(args.columns, block_columns);
+    const int64_t most = whole ? whole_blocks : kChunkBytes / block_bytes;
+    panels = ceil_div(blocks, most < 1 ? 1 : most);
+    const int64_t wanted = ceil_div(kFewestTasks, row_tasks);
+    panels = panels < wanted ? min_of(wanted, blocks) : panels;
+    panel_blocks = ceil_div(blocks, panels);
+    panels = ceil_div(blocks, panel_blocks);
   }
 };
 
@@ -213,36 +237,46 @@ class Product {
   }
 
   int64_t workspace_bytes() const {
-    return (plan_.panel_blocks + 1) * block_bytes_ +
-           (plan_.chunks > 1 ? plan_.task_rows * sums_stride_ * 4 : kBlock * kBlock * 4);
+    return panel_bytes() + block_bytes_ + (plan_.whole ? kBlock : plan_.task_rows) * sums_stride_ * 4;
   }
 
   void run(int64_t begin, int64_t end) {
     right_ = static_cast<char*>(thread_workspace(static_cast<size_t>(workspace_bytes())));
-    left_ = right_ + plan_.panel_blocks * block_bytes_;
+    left_ = right_ + panel_bytes();
     sums_ = reinterpret_cast<float*>(left_ + block_bytes_);
     const Tiles tiles;
     int64_t packed_panel = -1;
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t panel = task / plan_.row_tasks;
-      for (int64_t chunk = 0; chunk < plan_.chunks; ++chunk) {
-        if (plan_.chunks > 1 || panel != packed_panel) pack_panel(panel, chunk);
+      const int64_t panel = task / plan_.row_tasks, row_task = task % plan_.row_tasks;
+      if (plan_.whole) {
+        if (panel != packed_panel) pack_panel(panel, 0, plan_.chunks);
         packed_panel = panel;
-        run_chunk(panel, task % plan_.row_tasks, chunk);
+        run_rows(panel, row_task, 0, plan_.chunks);
+      } else {
+        for (int64_t chunk = 0; chunk < plan_.chunks; ++chunk) {
+          pack_panel(panel, chunk, chunk + 1);
+          run_rows(panel, row_task, chunk, chunk + 1);
+        }
       }
     }
   }
 
  private:
-  void pack_panel(int64_t panel, int64_t chunk) {
+  int64_t panel_bytes() const { return plan_.panel_blocks * block_bytes_ * (plan_.whole ? plan_.chunks : 1); }
+  // Block b of the panel in a chunk, the first packed chunk being number 0.
+  char* packed_block(int64_t packed_chunk, int64_t b) { return right_ + (packed_chunk * plan_.panel_blocks + b) * block_bytes_; }
+
+  void pack_panel(int64_t panel, int64_t first_chunk, int64_t end_chunk) {
+    const bool gated = args_.gate_right.data != nullptr;
     for (int64_t b = 0; b < blocks_of(panel); ++b) {
-      char* to = right_ + b * block_bytes_;
       const int64_t column = (panel * plan_.panel_blocks + b) * plan_.block_columns;
-      const bool gated = args_.gate_right.data != nullptr;
-      for (int64_t depth = chunk * plan_.chunk; depth < depth_end(chunk); depth += kTileDepth, to += 2 * kTileBytes * kPlanes) {
-        pack_tile<Side::Right, kPlanes, T>(args_.right, column, args_.columns, depth, depth_end(chunk), to);
-        pack_tile<Side::Right, kPlanes, T>(gated ? args_.gate_right : args_.right, gated ? column : column + kTile, args_.columns,
-                                           depth, depth_end(chunk), to + kTileBytes);
+      for (int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+        char* to = packed_block(chunk - first_chunk, b);
+        for (int64_t depth = chunk * plan_.chunk; depth < depth_end(chunk); depth += kTileDepth, to += 2 * kTileBytes * kPlanes) {
+          pack_tile<Side::Right, kPlanes, T>(args_.right, column, args_.columns, depth, depth_end(chunk), to);
+          pack_tile<Side::Right, kPlanes, T>(gated ? args_.gate_right : args_.right, gated ? column : column + kTile,
+                                             args_.columns, depth, depth_end(chunk), to + kTileBytes);
+        }
       }
     }
   }
@@ -255,29 +289,34 @@ class Product {
     }
   }
 
-  void run_chunk(int64_t panel, int64_t row_task, int64_t chunk) {
+  // The rows of a task against the packed chunks. Sums of chunks that are still to come wait in memory.
+  void run_rows(int64_t panel, int64_t row_task, int64_t first_chunk, int64_t end_chunk) {
     const int64_t first = row_task * plan_.task_rows, end = min_of(args_.rows, first + plan_.task_rows);
-    const int64_t steps = ceil_div(depth_end(chunk) - chunk * plan_.chunk, kTileDepth);
-    const bool last = chunk + 1 == plan_.chunks;
     for (int64_t row = first; row < end; row += kBlock) {
-      pack_left(row, end, chunk);
-      for (int64_t b = 0; b < blocks_of(panel); ++b) {
-        float* sums = plan_.chunks > 1 ? sums_ + (row - first) * sums_stride_ + b * kBlock : sums_;
-        const int64_t stride = plan_.chunks > 1 ? sums_stride_ : kBlock;
-        if (chunk > 0) {
-          load_block(sums, stride);
-        } else {
-          _tile_zero(0);
-          _tile_zero(1);
-          _tile_zero(2);
-          _tile_zero(3);
-        }
-        multiply_block<kPlanes>(left_, right_ + b * block_bytes_, steps);
-        store_block(sums, stride);
-        if (last) {
-          finish_block<T, Out>(args_, sums, stride, row, min_of(kBlock, end - row),
-                               (panel * plan_.panel_blocks + b) * plan_.block_columns);
-        }
+      float* sums = plan_.whole ? sums_ : sums_ + (row - first) * sums_stride_;
+      for (int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+        pack_left(row, end, chunk);
+        run_block_row(panel, row, end, chunk, chunk - first_chunk, sums);
+      }
+    }
+  }
+
+  void run_block_row(int64_t panel, int64_t row, int64_t row_end, int64_t chunk, int64_t packed_chunk, float* sums) {
+    const int64_t steps = ceil_div(depth_end(chunk) - chunk * plan_.chunk, kTileDepth);
+    for (int64_t b = 0; b < blocks_of(panel); ++b, sums += kBlock) {
+      if (chunk > 0) {
+        load_block(sums, sums_stride_);
+      } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+      }
+      multiply_block<kPlanes>(left_, packed_block(packed_chunk, b), steps);
+      store_block(sums, sums_stride_);
+      if (chunk + 1 == plan_.chunks) {
+        finish_block<T, Out>(args_, sums, sums_stride_, row, min_of(kBlock, row_end - row),
+                             (panel * plan_.panel_blocks + b) * plan_.block_columns);
       }
     }
   }
@@ -293,7 +332,7 @@ class Product {
   int64_t block_bytes_;  // of 32 packed rows or columns of one chunk
   int64_t sums_stride_;
   char *right_ = nullptr, *left_ = nullptr;
-  float* sums_ = nullptr;  // [task_rows, panel columns], or one block when depth is a single chunk
+  float* sums_ = nullptr;  // [rows of a task, or 32 of a whole panel, panel columns]
 };
 
 template <typename T, typename Out, int kPlanes>

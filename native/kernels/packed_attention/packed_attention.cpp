@@ -5,9 +5,12 @@
 
 #include <algorithm>
 
-#include "kernels/common/check.h"
+#include "kernels/common/run_kernel.h"
 #include "kernels/packed_attention/attention_plan.h"
 #include "kernels/packed_attention/packed_attention_kernel.h"
+#ifdef PRUDENT_CUDA
+#include "kernels/packed_attention/packed_attention_cuda.h"
+#endif
 
 namespace prudent::kernels {
 
@@ -102,6 +105,15 @@ void check_head_counts(const at::Tensor& q, const at::Tensor& k, const char* k_n
   PRUDENT_CHECK(q.size(2) > 0, "E_SHAPE", "q", "head_dim of at least 1", describe(q));
 }
 
+// Into how many parts CUDA cuts the keys of a row: enough blocks for every multiprocessor where rows are few, and no part so
+// short that joining them costs more than it gains. Lengths are not known to the host; every row cuts its own.
+int64_t cached_splits(int64_t rows, int64_t heads, int64_t kv_heads, int64_t capacity) {
+  constexpr int64_t kEnoughBlocks = 512, kShortestPart = 64, kMost = 64;
+  const int64_t groups = kv_heads * ((heads / kv_heads + kCachedHeads - 1) / kCachedHeads);
+  const int64_t wanted = std::max<int64_t>(1, kEnoughBlocks / std::max<int64_t>(1, rows * groups));
+  return std::min({wanted, (capacity + kShortestPart - 1) / kShortestPart, kMost});
+}
+
 }  // namespace
 
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionLayout& layout,
@@ -118,7 +130,10 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   check_same_device(v, "v", q);
   check_head_counts(q, k, "k");
   check_attention_layout(layout, q.size(0), k.size(0));
-  if (!q.device().is_cpu()) return packed_attention_reference(q, k, v, layout, scale);
+  check_device(q, "q");
+#ifdef PRUDENT_CUDA
+  if (q.is_cuda()) return packed_attention_cuda(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), layout, scale);
+#endif
   return PackedAttentionNode::apply(with_dense_heads(q), with_dense_heads(k), with_dense_heads(v), layout, scale);
 }
 
@@ -136,9 +151,12 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, cons
   check_head_counts(q, k_cache, "k_cache");
   check_dtype(lengths, "lengths", at::kInt);
   check_shape(lengths, "lengths", {q.size(0)});
-  check_on_cpu(lengths, "lengths");
+  check_same_device(lengths, "lengths", q);
   check_range(lengths, "lengths", 1, k_cache.size(1));
-  if (!q.device().is_cpu()) return cached_attention_reference(q, k_cache, v_cache, lengths, scale);
+  check_device(q, "q");
+  const bool cuda = runs_cuda_kernels(q);
+  PRUDENT_CHECK(!cuda || q.size(2) <= kLargestCachedHead, "E_SHAPE", "q",
+                "head_dim of at most " + std::to_string(kLargestCachedHead) + " on CUDA", describe(q));
 
   const at::Tensor dense = with_dense_heads(q.detach()), valid = lengths.contiguous();
   // A slice of a larger cache (fewer rows or positions) keeps its strides; both caches are laid out alike.
@@ -147,6 +165,9 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, cons
   const at::Tensor out = at::empty(q.sizes(), dense.options());
   if (q.size(0) == 0) return out;
   const int32_t* length = valid.const_data_ptr<int32_t>();
+  const int64_t splits = cuda ? cached_splits(q.size(0), q.size(1), k.size(2), k.size(1)) : 1;
+  const at::Tensor partial =
+      at::empty({splits > 1 ? splits : 0, q.size(0), q.size(1), q.size(2) + 2}, dense.options().dtype(at::kFloat));
   const CachedAttention args{.q = dense.const_data_ptr(),
                              .k_cache = k.const_data_ptr(),
                              .v_cache = v.const_data_ptr(),
@@ -156,13 +177,16 @@ at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, cons
                              .heads = q.size(1),
                              .kv_heads = k.size(2),
                              .head_dim = q.size(2),
-                             .max_length = *std::max_element(length, length + q.size(0)),
+                             .capacity = k.size(1),
+                             .max_length = cuda ? 0 : *std::max_element(length, length + q.size(0)),
                              .q_stride = dense.stride(0),
                              .cache_row_stride = k.stride(0),
                              .cache_token_stride = k.stride(1),
                              .scale = static_cast<float>(scale),
-                             .bf16 = q.scalar_type() == at::kBFloat16};
-  PRUDENT_RUN_CPU_KERNEL(attention_cached, args);
+                             .bf16 = q.scalar_type() == at::kBFloat16,
+                             .splits = splits,
+                             .partial = partial.mutable_data_ptr<float>()};
+  PRUDENT_RUN_KERNEL(attention_cached, args, q);
   return out;
 }
 

@@ -2,7 +2,6 @@
 //   out[i, h] = sum_s softmax_s(scale * q[i, h] . k[s, g]) v[s, g],  g = h / (heads / kv_heads)
 // over the tokens s that query i sees: those of its own segment up to itself, and all tokens of the segments that its own
 // continues.
-// On other devices than the CPU: the reference's ATen operations.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,7 +33,7 @@ at::Tensor packed_attention_reference(const at::Tensor& q, const at::Tensor& k, 
                                       const AttentionLayout& layout, double scale);
 
 // One new token per row against a cache: q [rows, heads, head_dim], k_cache and v_cache [rows, capacity, kv_heads, head_dim],
-// lengths [rows] int32 on the CPU (valid positions of each row, the new one included) -> [rows, heads, head_dim]. No gradient.
+// lengths [rows] int32 on q's device (valid positions of each row, the new one included) -> [rows, heads, head_dim]. No gradient.
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache, const at::Tensor& lengths,
                             double scale);
 at::Tensor cached_attention_reference(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache,

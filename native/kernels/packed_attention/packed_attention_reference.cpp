@@ -59,7 +59,7 @@ at::Tensor packed_attention_reference(const at::Tensor& q, const at::Tensor& k, 
 
 at::Tensor cached_attention_reference(const at::Tensor& q, const at::Tensor& k_cache, const at::Tensor& v_cache,
                                       const at::Tensor& lengths, double scale) {
-  const at::Tensor valid = lengths.contiguous();
+  const at::Tensor valid = lengths.cpu().contiguous();
   const int32_t* length = valid.const_data_ptr<int32_t>();
   std::vector<at::Tensor> rows;
   for (int64_t r = 0; r < q.size(0); ++r) {

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/scalar_tensor.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/common/run_kernel.h"
@@ -19,17 +18,21 @@ using torch::autograd::variable_list;
 struct Arguments {
   const at::Tensor &old_logprobs, &old_values, &advantages, &returns, &response_lengths;
   const PpoLossOptions& options;
-  PpoLossStats* stats;
+  at::Tensor* sums;
 };
+
+PpoLoss run(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs, const at::Tensor& old_values,
+            const at::Tensor& advantages, const at::Tensor& returns, const at::Tensor& response_lengths,
+            const PpoLossOptions& options);
 
 // The forward pass already knows the gradient; backward scales it.
 struct PpoLossNode : torch::autograd::Function<PpoLossNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& logprobs, const at::Tensor& values,
                             const Arguments* rest) {
-    const PpoLoss result = ppo_loss(logprobs, values, rest->old_logprobs, rest->old_values, rest->advantages, rest->returns,
-                                    rest->response_lengths, rest->options);
+    const PpoLoss result = run(logprobs, values, rest->old_logprobs, rest->old_values, rest->advantages, rest->returns,
+                               rest->response_lengths, rest->options);
     context->save_for_backward({result.grad_logprobs, result.grad_values});
-    if (rest->stats != nullptr) *rest->stats = result.stats;
+    if (rest->sums != nullptr) *rest->sums = result.sums;
     return result.loss;
   }
   static variable_list backward(AutogradContext* context, variable_list grads) {
@@ -51,33 +54,9 @@ double variance_of(double sum, double sum_of_squares, double count) {
   return variance > 0.0 ? variance : 0.0;
 }
 
-PpoLossStats stats_of(const PpoSums& sums, int64_t tokens, const PpoLossOptions& options) {
-  const double count = static_cast<double>(tokens);
-  PpoLossStats stats;
-  stats.skipped = ratio_exceeded(sums, tokens, static_cast<float>(options.ratio_threshold));
-  stats.policy_loss = stats.skipped ? 0.0 : sums.policy / count;
-  stats.value_loss = stats.skipped ? 0.0 : 0.5 * sums.value / count;
-  stats.loss = stats.policy_loss + options.vf_coef * stats.value_loss;
-  stats.approx_kl = 0.5 * sums.squared_difference / count;
-  stats.policy_kl = sums.difference / count;
-  stats.clip_fraction = sums.clipped / count;
-  stats.value_clip_fraction = sums.value_clipped / count;
-  stats.ratio_mean = sums.ratio / count;
-  stats.advantages_mean = sums.advantage / count;
-  stats.returns_mean = sums.returns / count;
-  stats.returns_var = variance_of(sums.returns, sums.returns_squared, count);
-  stats.value_mean = sums.values / count;
-  stats.value_error = sums.value_error / count;
-  stats.value_mean_old = sums.old_values / count;
-  stats.value_var_old = variance_of(sums.old_values, sums.old_values_squared, count);
-  return stats;
-}
-
-}  // namespace
-
-PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
-                 const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
-                 const at::Tensor& response_lengths, const PpoLossOptions& options) {
+PpoLoss run(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs, const at::Tensor& old_values,
+            const at::Tensor& advantages, const at::Tensor& returns, const at::Tensor& response_lengths,
+            const PpoLossOptions& options) {
   check_dtype(logprobs, "logprobs", at::kFloat);
   check_dims(logprobs, "logprobs", 2, "[batch, time]");
   PRUDENT_CHECK(logprobs.numel() > 0, "E_SHAPE", "logprobs", "at least one token", describe(logprobs));
@@ -99,8 +78,9 @@ PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at:
   PpoLoss out;
   out.grad_logprobs = at::empty(lp.sizes(), result);
   out.grad_values = at::empty(lp.sizes(), result);
-  const at::Tensor sums = at::empty({lp.size(0) + 1, kPpoSums}, result.dtype(at::kDouble));
-  PpoSums* rows = reinterpret_cast<PpoSums*>(sums.mutable_data_ptr<double>());
+  const int64_t parts = lp.size(0) * (runs_cuda_kernels(lp) ? (lp.size(1) + kPpoCudaTokens - 1) / kPpoCudaTokens : 1);
+  const at::Tensor partial = at::empty({parts, kPpoSums}, result.dtype(at::kDouble)), losses = at::empty({3}, result);
+  out.sums = at::empty({kPpoSums}, result.dtype(at::kDouble));
   const PpoLossArgs args{.logprobs = lp.const_data_ptr<float>(),
                          .values = v.const_data_ptr<float>(),
                          .old_logprobs = old_lp.const_data_ptr<float>(),
@@ -110,8 +90,9 @@ PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at:
                          .lengths = lengths.const_data_ptr<int32_t>(),
                          .grad_logprobs = out.grad_logprobs.mutable_data_ptr<float>(),
                          .grad_values = out.grad_values.mutable_data_ptr<float>(),
-                         .rows = rows,
-                         .total = rows + lp.size(0),
+                         .parts = reinterpret_cast<PpoSums*>(partial.mutable_data_ptr<double>()),
+                         .total = reinterpret_cast<PpoSums*>(out.sums.mutable_data_ptr<double>()),
+                         .losses = losses.mutable_data_ptr<float>(),
                          .batch = lp.size(0),
                          .time = lp.size(1),
                          .clip_range = static_cast<float>(options.clip_range),
@@ -120,18 +101,52 @@ PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at:
                          .ratio_threshold = static_cast<float>(options.ratio_threshold)};
   PRUDENT_RUN_KERNEL(ppo_loss_run, args, lp);
 
-  const at::Tensor total = sums.select(0, lp.size(0)).cpu();
-  out.stats = stats_of(*reinterpret_cast<const PpoSums*>(total.const_data_ptr<double>()), lengths.sum().item<int64_t>(), options);
-  out.loss = at::scalar_tensor(out.stats.loss, result);
-  out.policy_loss = at::scalar_tensor(out.stats.policy_loss, result);
-  out.value_loss = at::scalar_tensor(out.stats.value_loss, result);
+  out.loss = losses.select(0, 0);
+  out.policy_loss = losses.select(0, 1);
+  out.value_loss = losses.select(0, 2);
+  return out;
+}
+
+}  // namespace
+
+PpoLossStats ppo_loss_stats(const at::Tensor& sums, const PpoLossOptions& options) {
+  const at::Tensor on_cpu = sums.cpu();
+  check_dtype(on_cpu, "sums", at::kDouble);
+  check_shape(on_cpu, "sums", {kPpoSums});
+  const PpoSums& total = *reinterpret_cast<const PpoSums*>(on_cpu.const_data_ptr<double>());
+  const double count = total.count;
+  PpoLossStats stats;
+  stats.skipped = ratio_exceeded(total, static_cast<float>(options.ratio_threshold));
+  stats.policy_loss = stats.skipped ? 0.0 : total.policy / count;
+  stats.value_loss = stats.skipped ? 0.0 : 0.5 * total.value / count;
+  stats.loss = stats.policy_loss + options.vf_coef * stats.value_loss;
+  stats.approx_kl = 0.5 * total.squared_difference / count;
+  stats.policy_kl = total.difference / count;
+  stats.clip_fraction = total.clipped / count;
+  stats.value_clip_fraction = total.value_clipped / count;
+  stats.ratio_mean = total.ratio / count;
+  stats.advantages_mean = total.advantage / count;
+  stats.returns_mean = total.returns / count;
+  stats.returns_var = variance_of(total.returns, total.returns_squared, count);
+  stats.value_mean = total.values / count;
+  stats.value_error = total.value_error / count;
+  stats.value_mean_old = total.old_values / count;
+  stats.value_var_old = variance_of(total.old_values, total.old_values_squared, count);
+  return stats;
+}
+
+PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
+                 const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
+                 const at::Tensor& response_lengths, const PpoLossOptions& options) {
+  PpoLoss out = run(logprobs, values, old_logprobs, old_values, advantages, returns, response_lengths, options);
+  out.stats = ppo_loss_stats(out.sums, options);
   return out;
 }
 
 at::Tensor ppo_loss_node(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
                          const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
-                         const at::Tensor& response_lengths, const PpoLossOptions& options, PpoLossStats* stats) {
-  const Arguments rest{old_logprobs, old_values, advantages, returns, response_lengths, options, stats};
+                         const at::Tensor& response_lengths, const PpoLossOptions& options, at::Tensor* sums) {
+  const Arguments rest{old_logprobs, old_values, advantages, returns, response_lengths, options, sums};
   return PpoLossNode::apply(logprobs, values, &rest);
 }
 

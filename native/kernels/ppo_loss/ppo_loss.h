@@ -37,8 +37,12 @@ struct PpoLossStats {
 struct PpoLoss {
   at::Tensor loss, policy_loss, value_loss;  // [] fp32
   at::Tensor grad_logprobs, grad_values;     // [batch, time] fp32, 0 outside the valid positions
+  at::Tensor sums;                           // [15] fp64 on the device: what the statistics are made of
   PpoLossStats stats;
 };
+
+// Waits for the device that `sums` is on; a copy of it on the CPU will do as well.
+PpoLossStats ppo_loss_stats(const at::Tensor& sums, const PpoLossOptions& options);
 
 // All [batch, time] fp32; response_lengths [batch] int32, 1 <= length <= time. No autograd (see ppo_loss_node).
 PpoLoss ppo_loss(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
@@ -48,9 +52,10 @@ PpoLoss ppo_loss_reference(const at::Tensor& logprobs, const at::Tensor& values,
                            const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
                            const at::Tensor& response_lengths, const PpoLossOptions& options);
 
-// The same loss as a node of the autograd graph of logprobs and values -> loss [].
+// The same loss as a node of the autograd graph of logprobs and values -> loss []. The statistics' sums come through `sums` when
+// it is given, without the host waiting for the device.
 at::Tensor ppo_loss_node(const at::Tensor& logprobs, const at::Tensor& values, const at::Tensor& old_logprobs,
                          const at::Tensor& old_values, const at::Tensor& advantages, const at::Tensor& returns,
-                         const at::Tensor& response_lengths, const PpoLossOptions& options, PpoLossStats* stats);
+                         const at::Tensor& response_lengths, const PpoLossOptions& options, at::Tensor* sums);
 
 }  // namespace prudent::kernels

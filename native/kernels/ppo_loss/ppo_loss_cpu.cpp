@@ -26,12 +26,13 @@ void ppo_loss_run(const PpoLossArgs& args) {
   for (int64_t row = 0; row < args.batch; ++row) count += bounded_length(args, row);
   const float scale = 1.0f / static_cast<float>(count);
   parallel_for(args.batch, 1 + 2048 / args.time, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) args.rows[row] = run_row(args, row, scale);
+    for (int64_t row = begin; row < end; ++row) args.parts[row] = run_row(args, row, scale);
   });
   PpoSums total = {};
-  for (int64_t row = 0; row < args.batch; ++row) add_sums(total, args.rows[row]);
+  for (int64_t row = 0; row < args.batch; ++row) add_sums(total, args.parts[row]);
   *args.total = total;
-  if (ratio_exceeded(total, count, args.ratio_threshold)) {
+  write_losses(args, total);
+  if (ratio_exceeded(total, args.ratio_threshold)) {
     fill_zero(args.grad_logprobs, args.batch * args.time);
     fill_zero(args.grad_values, args.batch * args.time);
   }

@@ -48,6 +48,7 @@ PRUDENT_MATH PpoSlopes ppo_token(const PpoToken& token, const PpoLossArgs& args,
   sums.value_error += value;
   sums.old_values += token.old_value;
   sums.old_values_squared += static_cast<double>(token.old_value) * token.old_value;
+  sums.count += 1.0;
   return {policy * policy_share, args.vf_coef * error * value_share};
 }
 
@@ -66,11 +67,18 @@ PRUDENT_MATH void add_sums(PpoSums& to, const PpoSums& from) {
   to.value_error += from.value_error;
   to.old_values += from.old_values;
   to.old_values_squared += from.old_values_squared;
+  to.count += from.count;
 }
 
 // A ratio that is not a number skips nothing: the loss shows it.
-PRUDENT_MATH bool ratio_exceeded(const PpoSums& total, int64_t count, float threshold) {
-  return total.ratio / static_cast<double>(count) > threshold;
+PRUDENT_MATH bool ratio_exceeded(const PpoSums& total, float threshold) { return total.ratio / total.count > threshold; }
+
+PRUDENT_MATH void write_losses(const PpoLossArgs& args, const PpoSums& total) {
+  const double kept = ratio_exceeded(total, args.ratio_threshold) ? 0.0 : 1.0 / total.count;
+  const double policy = kept * total.policy, value = kept * 0.5 * total.value;
+  args.losses[0] = static_cast<float>(policy + static_cast<double>(args.vf_coef) * value);
+  args.losses[1] = static_cast<float>(policy);
+  args.losses[2] = static_cast<float>(value);
 }
 
 PRUDENT_MATH int64_t bounded_length(const PpoLossArgs& args, int64_t row) {

@@ -47,7 +47,8 @@ struct RmsNormNode : torch::autograd::Function<RmsNormNode> {
     const at::Tensor &x = saved[0], &weight = saved[1], &rstd = saved[2];
     const at::Tensor grad_y = grads[0].contiguous();
     const at::Tensor grad_x = at::empty_like(x), grad_weight = at::empty_like(weight);
-    const int64_t blocks = (x.size(0) + kRmsNormBlock - 1) / kRmsNormBlock;
+    const int64_t block = runs_cuda_kernels(x) ? kRmsNormCudaBlock : kRmsNormBlock;
+    const int64_t blocks = (x.size(0) + block - 1) / block;
     const at::Tensor partial = at::empty({blocks, x.size(1)}, rstd.options());
     const RmsNormBackward args{.x = x.const_data_ptr(),
                                .weight = weight.const_data_ptr(),

@@ -22,12 +22,13 @@ struct RmsNormBackward {
   const float* rstd;
   void* grad_x;       // [tokens, hidden]
   void* grad_weight;  // [hidden]
-  float* partial;     // [blocks, hidden] with blocks = ceil(tokens / kRmsNormBlock): summed in order, whatever the thread count
+  float* partial;     // [blocks, hidden], a row for each block of tokens: summed in order, whatever the thread count
   int64_t tokens, hidden;
   bool unit_offset, bf16;
 };
 
-constexpr int64_t kRmsNormBlock = 64;
+constexpr int64_t kRmsNormBlock = 64;      // tokens of one block on the CPU
+constexpr int64_t kRmsNormCudaBlock = 16;  // on CUDA: enough blocks for every multiprocessor at a few thousand tokens
 
 PRUDENT_DECLARE_CPU_KERNEL(rms_norm_forward, RmsNormForward)
 PRUDENT_DECLARE_CPU_KERNEL(rms_norm_backward, RmsNormBackward)

@@ -41,7 +41,7 @@ at::Tensor draw(const at::Tensor& logits, const at::Tensor& row_keys, const at::
   }
   if (options.top_p < 1.0) l = keep_top_p(l, options.top_p);
   const at::Tensor uniform = at::empty({l.size(0)}, at::kDouble);
-  const at::Tensor keys = row_keys.contiguous(), steps = positions.contiguous();
+  const at::Tensor keys = row_keys.cpu().contiguous(), steps = positions.cpu().contiguous();
   for (int64_t r = 0; r < l.size(0); ++r) {
     const Philox4 bits = philox4x32(options.seed, static_cast<uint64_t>(keys.const_data_ptr<int64_t>()[r]),
                                     static_cast<uint64_t>(steps.const_data_ptr<int64_t>()[r]));

@@ -5,11 +5,10 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-#include <limits>
-#include <vector>
+#include <algorithm>
 
-#include "kernels/common/check.h"
+#include "kernels/common/autograd.h"
+#include "kernels/common/run_kernel.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
 
@@ -20,11 +19,26 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Items of one chunk of logits (64 MiB in fp32). The vocabulary is cut, not the tokens: then a chunk's part of the weight
-// gradient is complete, and only the small gradient of the hidden states adds up over chunks.
-constexpr int64_t kChunkItems = int64_t{1} << 24;
+// Items of one chunk of logits: what the matrix product writes the softmax finds in the second-level caches of two cores
+// (measured from 2^19 to 2^24 at 1280 tokens and a vocabulary of 50257). The vocabulary is cut, not the tokens: then a chunk's
+// part of the weight gradient is complete, and only the small gradient of the hidden states adds up over chunks.
+#ifndef PRUDENT_CUDA_EMULATED
+constexpr int64_t kChunkItems = int64_t{1} << 20;
 // Up to this many logits in all (8 MiB in fp32) they are kept for backward instead of being computed again.
 constexpr int64_t kKeptItems = int64_t{1} << 21;
+#else  // small, for tests that execute CUDA kernels slowly
+constexpr int64_t kChunkItems = int64_t{1} << 14;
+constexpr int64_t kKeptItems = int64_t{1} << 12;
+#endif
+// On CUDA a chunk is large enough for its matrix products to run at full rate (256 MiB in bf16), and what fits into one chunk is
+// kept: its memory is needed again by the backward, which comes next. So batches of that size do the work of dense logits.
+constexpr int64_t kCudaChunkItems = int64_t{1} << 27;
+constexpr int64_t kCudaKeptItems = kCudaChunkItems;
+// Tokens of a chunk lie this many items apart, or a multiple: matrix products and packs of 16 bytes then meet aligned rows,
+// whatever the vocabulary (GPT-2's is odd).
+constexpr int64_t kCudaRowItems = 64;
+
+int64_t kept_items(const at::Tensor& hidden) { return hidden.is_cuda() ? kCudaKeptItems : kKeptItems; }
 
 struct Head {
   at::Tensor weight, bias;  // bias undefined: none
@@ -32,16 +46,28 @@ struct Head {
 
   [[nodiscard]] int64_t vocab() const { return weight.size(0); }
   [[nodiscard]] int64_t chunk_columns(int64_t tokens) const {
-    const int64_t columns = std::max<int64_t>(512, kChunkItems / std::max<int64_t>(tokens, 1) / 64 * 64);
+    if (tokens * vocab() <= kept_items(weight)) return vocab();
+    const int64_t items = weight.is_cuda() ? kCudaChunkItems : kChunkItems;
+    const int64_t columns = std::max<int64_t>(512, items / std::max<int64_t>(tokens, 1) / 64 * 64);
     return std::min(columns, vocab());
   }
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, int64_t first, int64_t columns) const {
-    return kernels::matmul(hidden, weight.narrow(0, first, columns).t());
+    const at::Tensor rows = weight.narrow(0, first, columns).t();
+    if (!runs_cuda_kernels(hidden)) return kernels::matmul(hidden, rows);
+    at::Tensor out = empty_chunk(hidden, columns);
+    matmul_into(out, hidden, rows);
+    return out;
+  }
+  // [tokens, columns] in the dtype of the hidden states
+  static at::Tensor empty_chunk(const at::Tensor& hidden, int64_t columns) {
+    const int64_t step = runs_cuda_kernels(hidden) ? kCudaRowItems : 1;
+    return at::empty({hidden.size(0), (columns + step - 1) / step * step}, hidden.options()).narrow(1, 0, columns);
   }
   [[nodiscard]] LogitsChunk describe_chunk(const at::Tensor& logits, int64_t first) const {
     return {.logits = logits.mutable_data_ptr(),
             .tokens = logits.size(0),
             .columns = logits.size(1),
+            .stride = logits.stride(0),
             .first = first,
             .bias = bias.defined() ? static_cast<const char*>(bias.const_data_ptr()) + first * bias.element_size() : nullptr,
             .inverse_temperature = static_cast<float>(1.0 / temperature),
@@ -49,9 +75,14 @@ struct Head {
   }
 };
 
-std::vector<SoftmaxState> fresh_states(int64_t tokens) {
-  return std::vector<SoftmaxState>(static_cast<size_t>(tokens), {-std::numeric_limits<float>::infinity(), 0.0f, 0.0f, 0.0f});
-}
+// [tokens, 4] fp32: a SoftmaxState for each token, made by the first chunk.
+struct States {
+  at::Tensor memory;
+  explicit States(const at::Tensor& hidden) : memory(at::empty({hidden.size(0), 4}, hidden.options().dtype(at::kFloat))) {
+    static_assert(sizeof(SoftmaxState) == 4 * sizeof(float));
+  }
+  [[nodiscard]] SoftmaxState* data() const { return reinterpret_cast<SoftmaxState*>(memory.mutable_data_ptr<float>()); }
+};
 
 struct Forward {
   TokenLogprob out;
@@ -61,29 +92,23 @@ struct Forward {
 
 Forward run_forward(const at::Tensor& hidden, const Head& head, const at::Tensor& targets, bool want_entropy) {
   const int64_t tokens = hidden.size(0), step = head.chunk_columns(tokens);
-  std::vector<SoftmaxState> states = fresh_states(tokens);
+  const States states(hidden);
   Forward result;
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const at::Tensor logits = head.logits(hidden, first, std::min(step, head.vocab() - first));
     const LogprobAccumulate args{head.describe_chunk(logits, first), targets.const_data_ptr<int64_t>(), states.data(),
                                  want_entropy};
-    PRUDENT_RUN_CPU_KERNEL(logprob_accumulate, args);
-    if (step == head.vocab() && logits.numel() <= kKeptItems) result.logits = logits;
+    if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_accumulate, args, hidden);
+    if (step == head.vocab() && logits.numel() <= kept_items(hidden)) result.logits = logits;
   }
   const auto fp32 = hidden.options().dtype(at::kFloat);
   result.out.logprobs = at::empty({tokens}, fp32);
   result.logsumexps = at::empty({tokens}, fp32);
   if (want_entropy) result.out.entropy = at::empty({tokens}, fp32);
-  float* logprobs = result.out.logprobs.mutable_data_ptr<float>();
-  float* logsumexps = result.logsumexps.mutable_data_ptr<float>();
-  float* entropy = want_entropy ? result.out.entropy.mutable_data_ptr<float>() : nullptr;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const SoftmaxState& state = states[static_cast<size_t>(t)];
-    const float log_sum = std::log(state.sum);
-    logsumexps[t] = state.max + log_sum;
-    logprobs[t] = (state.target - state.max) - log_sum;
-    if (want_entropy) entropy[t] = log_sum - state.weighted / state.sum;
-  }
+  const LogprobFinish args{states.data(), result.out.logprobs.mutable_data_ptr<float>(),
+                           result.logsumexps.mutable_data_ptr<float>(),
+                           want_entropy ? result.out.entropy.mutable_data_ptr<float>() : nullptr, tokens};
+  if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_finish, args, hidden);
   return result;
 }
 
@@ -96,26 +121,18 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
                            const at::Tensor& kept, const at::Tensor& grad, Wanted wanted) {
   const int64_t tokens = hidden.size(0), step = kept.defined() ? head.vocab() : head.chunk_columns(tokens);
   at::Tensor grad_hidden, grad_weight, grad_bias;
+  if (wanted.hidden) grad_hidden = at::empty(hidden.sizes(), hidden.options().dtype(at::kFloat));
   if (wanted.weight) grad_weight = at::empty(head.weight.sizes(), head.weight.options());
   if (wanted.bias) grad_bias = at::empty(head.bias.sizes(), head.bias.options());
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const int64_t columns = std::min(step, head.vocab() - first);
     // Kept logits stay as they are: backward may run again over a retained graph.
     const at::Tensor logits = kept.defined() ? kept : head.logits(hidden, first, columns);
-    const at::Tensor slopes = kept.defined() ? at::empty(kept.sizes(), kept.options()) : logits;
+    const at::Tensor slopes = kept.defined() ? Head::empty_chunk(hidden, columns) : logits;
     const LogprobGradient args{head.describe_chunk(logits, first), slopes.mutable_data_ptr(), targets.const_data_ptr<int64_t>(),
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
-    PRUDENT_RUN_CPU_KERNEL(logprob_gradient, args);
-    if (wanted.hidden) {
-      const at::Tensor part = kernels::matmul(slopes, head.weight.narrow(0, first, columns));
-      if (columns == head.vocab()) {
-        grad_hidden = part;
-      } else if (!grad_hidden.defined()) {
-        grad_hidden = part.to(at::kFloat);
-      } else {
-        grad_hidden.add_(part);
-      }
-    }
+    if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_gradient, args, hidden);
+    if (wanted.hidden) matmul_into(grad_hidden, slopes, head.weight.narrow(0, first, columns), /*accumulate=*/first > 0);
     if (wanted.weight) {
       at::Tensor rows = grad_weight.narrow(0, first, columns);
       matmul_into(rows, slopes.t(), hidden);
@@ -127,11 +144,10 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
 }
 
 struct TokenLogprobNode : torch::autograd::Function<TokenLogprobNode> {
-  // An argument that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const std::optional<at::Tensor>& optional_bias, const at::Tensor& targets, double temperature,
                             at::Tensor* entropy) {
-    const at::Tensor bias = optional_bias.value_or(at::Tensor());
+    const at::Tensor bias = value_of(optional_bias);
     const Forward result = run_forward(hidden, Head{weight, bias, temperature}, targets, entropy != nullptr);
     context->save_for_backward({hidden, weight, bias, targets, result.logsumexps, result.logits});
     context->saved_data["temperature"] = temperature;
@@ -157,6 +173,7 @@ void check_pair(const at::Tensor& hidden, const char* hidden_name, const at::Ten
   check_shape(weight, weight_name, {weight.size(0), hidden.size(1)});
   PRUDENT_CHECK(weight.numel() > 0, "E_SHAPE", weight_name, "a vocabulary of at least one token", shape_text(weight.sizes()));
   check_same_device(weight, weight_name, hidden);
+  check_device(hidden, hidden_name);
 }
 
 }  // namespace
@@ -174,8 +191,6 @@ TokenLogprob token_logprob(const at::Tensor& hidden, const at::Tensor& weight, c
   check_same_device(targets, "targets", hidden);
   check_range(targets, "targets", 0, weight.size(0) - 1);
   PRUDENT_CHECK(temperature > 0.0, "E_RANGE", "temperature", "a number above 0", std::to_string(temperature));
-  if (!hidden.device().is_cpu()) return token_logprob_reference(hidden, weight, bias, targets, want_entropy, temperature);
-
   TokenLogprob out;
   out.logprobs = TokenLogprobNode::apply(hidden.contiguous(), weight.contiguous(),
                                          bias ? std::make_optional(bias->contiguous()) : std::nullopt, targets.contiguous(),
@@ -191,24 +206,20 @@ at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at
   check_same_device(ref_hidden, "ref_hidden", hidden);
   check_shape(ref_hidden, "ref_hidden", {hidden.size(0), ref_hidden.size(1)});
   check_shape(ref_weight, "ref_weight", {weight.size(0), ref_weight.size(1)});
-  if (!hidden.device().is_cpu()) return token_kl_reference(hidden, weight, ref_hidden, ref_weight);
 
   const Head head{weight.detach(), at::Tensor(), 1.0}, ref_head{ref_weight.detach(), at::Tensor(), 1.0};
   const at::Tensor p_hidden = hidden.detach(), q_hidden = ref_hidden.detach();
   const int64_t tokens = hidden.size(0), step = head.chunk_columns(tokens);
-  std::vector<SoftmaxState> p = fresh_states(tokens), q = fresh_states(tokens);
+  const States p(p_hidden), q(p_hidden);
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const int64_t columns = std::min(step, head.vocab() - first);
     const at::Tensor p_logits = head.logits(p_hidden, first, columns), q_logits = ref_head.logits(q_hidden, first, columns);
     const KlAccumulate args{head.describe_chunk(p_logits, first), ref_head.describe_chunk(q_logits, first), p.data(), q.data()};
-    PRUDENT_RUN_CPU_KERNEL(kl_accumulate, args);
+    if (tokens > 0) PRUDENT_RUN_KERNEL(kl_accumulate, args, hidden);
   }
   const at::Tensor out = at::empty({tokens}, p_hidden.options().dtype(at::kFloat));
-  float* kl = out.mutable_data_ptr<float>();
-  for (size_t t = 0; t < p.size(); ++t) {
-    const float log_p = p[t].max + std::log(p[t].sum), log_q = q[t].max + std::log(q[t].sum);
-    kl[t] = p[t].weighted / p[t].sum - (log_p - log_q);
-  }
+  const KlFinish args{p.data(), q.data(), out.mutable_data_ptr<float>(), tokens};
+  if (tokens > 0) PRUDENT_RUN_KERNEL(kl_finish, args, hidden);
   return out;
 }
 

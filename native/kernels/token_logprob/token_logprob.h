@@ -2,7 +2,6 @@
 //   logits[t] = weight . hidden[t];  logprobs[t] = logits[t, target[t]] - logsumexp(logits[t])
 //   entropy[t] = -sum_v p_v log p_v
 // The vocabulary is cut into chunks; backward computes each chunk's logits again, unless all of them together are small.
-// On other devices than the CPU: the reference's ATen operations.
 #pragma once
 
 #include <ATen/core/Tensor.h>

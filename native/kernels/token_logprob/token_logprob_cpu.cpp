@@ -1,5 +1,6 @@
 #include "kernels/common/isa_parallel.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
+#include "kernels/token_logprob/token_logprob_math.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
@@ -13,7 +14,7 @@ struct Row {
   int64_t columns;
 
   Row(const LogitsChunk& chunk, int64_t token)
-      : logits(static_cast<const T*>(chunk.logits) + token * chunk.columns),
+      : logits(static_cast<const T*>(chunk.logits) + token * chunk.stride),
         bias(static_cast<const T*>(chunk.bias)),
         scale(chunk.inverse_temperature),
         columns(chunk.columns) {}
@@ -37,13 +38,11 @@ float maximum(const Row<T>& row) {
   return top;
 }
 
-// exp(old max - new max), 0 for a state that has seen nothing.
-PRUDENT_VEC float rescale(float old_max, float new_max) { return old_max == new_max ? 1.0f : __builtin_expf(old_max - new_max); }
-
 template <typename T>
 void accumulate_token(const LogprobAccumulate& args, int64_t t) {
   const Row<T> row(args.chunk, t);
   SoftmaxState& state = args.states[t];
+  if (args.chunk.first == 0) state = fresh_state();
   const float chunk_max = maximum(row);
   const float max = chunk_max > state.max ? chunk_max : state.max;
   Vec sum = {}, weighted = {};
@@ -59,12 +58,7 @@ void accumulate_token(const LogprobAccumulate& args, int64_t t) {
         row.columns, [&](int64_t i, int64_t n)
                          __attribute__((always_inline)) { sum += first_lanes(exp(row.at(i, n) - max), n); });
   }
-  if (state.sum > 0.0f) {
-    const float factor = rescale(state.max, max);
-    state.weighted = factor * (state.weighted + state.sum * (state.max - max));
-    state.sum *= factor;
-  }
-  state.max = max;
+  raise_max(state, max);
   state.sum += sum_lanes(sum);
   state.weighted += sum_lanes(weighted);
   const int64_t target = args.targets[t] - args.chunk.first;
@@ -74,7 +68,7 @@ void accumulate_token(const LogprobAccumulate& args, int64_t t) {
 template <typename T>
 void gradient_of_token(const LogprobGradient& args, int64_t t) {
   const Row<T> row(args.chunk, t);
-  T* out = static_cast<T*>(args.slopes) + t * row.columns;
+  T* out = static_cast<T*>(args.slopes) + t * args.chunk.stride;
   const float logsumexp = args.logsumexps[t], scale = args.grad[t] * args.chunk.inverse_temperature;
   const int64_t target = args.targets[t] - args.chunk.first;
   const bool here = target >= 0 && target < row.columns;
@@ -84,12 +78,14 @@ void gradient_of_token(const LogprobGradient& args, int64_t t) {
       row.columns, [&](int64_t i, int64_t n)
                        __attribute__((always_inline)) { store_at(out + i, -scale * exp(row.at(i, n) - logsumexp), n); });
   if (here) set(out[target], at_target);
+  for (int64_t i = row.columns; i < args.chunk.stride; ++i) set(out[i], 0.0f);
 }
 
 template <typename T>
 void kl_of_token(const KlAccumulate& args, int64_t t) {
   const Row<T> p(args.p, t), q(args.q, t);
   SoftmaxState &ps = args.p_states[t], &qs = args.q_states[t];
+  if (args.p.first == 0) ps = qs = fresh_state();
   const float p_chunk = maximum(p), q_chunk = maximum(q);
   const float p_max = p_chunk > ps.max ? p_chunk : ps.max, q_max = q_chunk > qs.max ? q_chunk : qs.max;
   Vec p_sum = {}, q_sum = {}, weighted = {};
@@ -101,14 +97,8 @@ void kl_of_token(const KlAccumulate& args, int64_t t) {
         q_sum += first_lanes(exp(lq - q_max), n);
         weighted += e > 0.0f ? e * (lp - lq) : Vec{};
       });
-  if (ps.sum > 0.0f) {
-    const float factor = rescale(ps.max, p_max);
-    ps.sum *= factor;
-    ps.weighted *= factor;
-    qs.sum *= rescale(qs.max, q_max);
-  }
-  ps.max = p_max;
-  qs.max = q_max;
+  raise_kl_max(ps, p_max);
+  raise_kl_max(qs, q_max);
   ps.sum += sum_lanes(p_sum);
   ps.weighted += sum_lanes(weighted);
   qs.sum += sum_lanes(q_sum);
@@ -135,6 +125,14 @@ void logprob_gradient(const LogprobGradient& args) {
 
 void kl_accumulate(const KlAccumulate& args) {
   each_token(args.p, [&](int64_t t) { args.p.bf16 ? kl_of_token<Bf16>(args, t) : kl_of_token<float>(args, t); });
+}
+
+void logprob_finish(const LogprobFinish& args) {
+  for (int64_t t = 0; t < args.tokens; ++t) finish_token(args, t);
+}
+
+void kl_finish(const KlFinish& args) {
+  for (int64_t t = 0; t < args.tokens; ++t) finish_kl_token(args, t);
 }
 
 }  // namespace prudent::kernels::PRUDENT_ISA

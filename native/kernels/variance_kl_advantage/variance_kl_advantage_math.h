@@ -26,24 +26,25 @@ PRUDENT_MATH int64_t bounded_length(const VarianceKlAdvantageArgs& args, int64_t
   return length < 0 ? 0 : length > args.time ? args.time : length;
 }
 
-// KL and rewards of a row, zeros behind its end.
+// KL and reward of a token, zeros behind the row's end.
+PRUDENT_MATH void reward_token(const VarianceKlAdvantageArgs& args, int64_t row, int64_t t, int64_t length, RowMoments& moments) {
+  const int64_t at = row * args.time + t;
+  float kl = 0.0f, reward = 0.0f;
+  if (t < length) {
+    kl = args.kind == KlKind::Full ? args.kl_per_token[at]
+                                   : token_kl_estimate(args.logprobs[at], args.ref_logprobs[at], args.kind);
+    reward = (t == length - 1 ? args.scores[row] : 0.0f) - args.kl_weights[row] * kl;
+  }
+  args.kl[at] = kl;
+  args.rewards[at] = reward;
+  moments.sum += reward;
+  moments.sum_of_squares += static_cast<double>(reward) * reward;
+}
+
 PRUDENT_MATH RowMoments reward_row(const VarianceKlAdvantageArgs& args, int64_t row) {
-  const int64_t start = row * args.time, length = bounded_length(args, row);
+  const int64_t length = bounded_length(args, row);
   RowMoments moments = {0.0, 0.0};
-  for (int64_t t = 0; t < length; ++t) {
-    const int64_t at = start + t;
-    const float kl = args.kind == KlKind::Full ? args.kl_per_token[at]
-                                               : token_kl_estimate(args.logprobs[at], args.ref_logprobs[at], args.kind);
-    const float reward = (t == length - 1 ? args.scores[row] : 0.0f) - args.kl_weights[row] * kl;
-    args.kl[at] = kl;
-    args.rewards[at] = reward;
-    moments.sum += reward;
-    moments.sum_of_squares += static_cast<double>(reward) * reward;
-  }
-  for (int64_t t = length; t < args.time; ++t) {
-    args.kl[start + t] = 0.0f;
-    args.rewards[start + t] = 0.0f;
-  }
+  for (int64_t t = 0; t < args.time; ++t) reward_token(args, row, t, length, moments);
   return moments;
 }
 
@@ -78,10 +79,13 @@ PRUDENT_MATH Whitening whitening_of(RowMoments total, int64_t count) {
   return {static_cast<float>(mean), static_cast<float>(1.0 / sqrt(variance + kWhitenEps))};
 }
 
+PRUDENT_MATH float whitened(float x, Whitening w, bool shift_mean) {
+  return (x - w.mean) * w.scale + (shift_mean ? 0.0f : w.mean);
+}
+
 PRUDENT_MATH void whiten_row(const VarianceKlAdvantageArgs& args, int64_t row, float* data, Whitening w, bool shift_mean) {
   const int64_t start = row * args.time, length = bounded_length(args, row);
-  const float offset = shift_mean ? 0.0f : w.mean;
-  for (int64_t t = 0; t < length; ++t) data[start + t] = (data[start + t] - w.mean) * w.scale + offset;
+  for (int64_t t = 0; t < length; ++t) data[start + t] = whitened(data[start + t], w, shift_mean);
 }
 
 }  // namespace prudent::kernels

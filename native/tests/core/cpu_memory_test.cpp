@@ -22,7 +22,7 @@ bool installed() { return c10::GetCPUAllocator() != c10::GetDefaultCPUAllocator(
 
 }  // namespace
 
-TEST_CASE("cpu memory: a large block serves the next tensor of about its size, and only of about its size") {
+TEST_CASE("cpu memory: what a tensor leaves serves the next ones, cut or merged") {
   if (!installed()) return;  // PRUDENT_CPU_CACHE=0
   release_free_cpu_memory();
   const CpuMemory before = cpu_memory();
@@ -31,20 +31,28 @@ TEST_CASE("cpu memory: a large block serves the next tensor of about its size, a
     const at::Tensor tensor = megabytes(40);
     first = tensor.const_data_ptr();
     CHECK(cpu_memory().used >= before.used + 40 * kMegabyte);
-    CHECK(cpu_memory().used <= before.used + 45 * kMegabyte);
+    CHECK(cpu_memory().used <= before.used + 41 * kMegabyte);
   }
   CHECK(cpu_memory().used == before.used);
   CHECK(cpu_memory().kept >= 40 * kMegabyte);
+  const int64_t fresh = cpu_memory().fresh;
   CHECK(megabytes(37).const_data_ptr() == first);
-  CHECK(megabytes(20).const_data_ptr() != first);
+  {
+    const at::Tensor left = megabytes(10), right = megabytes(30);  // both out of the 40
+    CHECK(cpu_memory().fresh == fresh);
+  }
+  CHECK(megabytes(40).const_data_ptr() == first);
+  CHECK(cpu_memory().fresh == fresh);
+  const at::Tensor more = megabytes(41);  // the twin: too large for it
+  CHECK(cpu_memory().fresh > fresh);
   release_free_cpu_memory();
   CHECK(cpu_memory().kept == 0);
 }
 
 TEST_CASE("cpu memory: small tensors do not come here") {
-  const int64_t mapped = cpu_memory().mapped, used = cpu_memory().used;
+  const int64_t fresh = cpu_memory().fresh, used = cpu_memory().used;
   const at::Tensor small = at::empty({1000}, at::kByte), none = at::empty({0}, at::kByte);
-  CHECK(cpu_memory().mapped == mapped);
+  CHECK(cpu_memory().fresh == fresh);
   CHECK(cpu_memory().used == used);
 }
 
@@ -53,9 +61,11 @@ TEST_CASE("cpu memory: what is held stays near the most that was in use at once"
   release_free_cpu_memory();
   const int64_t start = cpu_memory().used;
   int64_t most = 0;
-  // Sizes that cannot use each other's blocks: without a bound this would keep them all.
+  std::vector<at::Tensor> between;  // free neighbours would merge
+  // Each larger than what all before it have left: without a bound this would keep everything.
   for (int64_t size = 8; size < 400; size = size * 3 / 2) {
     const at::Tensor tensor = megabytes(size);
+    between.push_back(megabytes(1));
     most = std::max(most, cpu_memory().used - start);
     CHECK(cpu_memory().used - start + cpu_memory().kept <= most + 64 * kMegabyte);
   }
@@ -70,12 +80,12 @@ TEST_CASE("cpu memory: a repeated step maps nothing new") {
     for (const int64_t size : {3, 12, 3, 7, 30, 12}) live.push_back(megabytes(size));
   };
   step();
-  const int64_t mapped = cpu_memory().mapped;
+  const int64_t fresh = cpu_memory().fresh;
   for (int i = 0; i < 10; ++i) step();
-  CHECK(cpu_memory().mapped == mapped);
+  CHECK(cpu_memory().fresh == fresh);
   release_free_cpu_memory();
   step();
-  CHECK(cpu_memory().mapped > mapped);  // the twin: nothing was kept
+  CHECK(cpu_memory().fresh > fresh);  // the twin: nothing was kept
 }
 
 TEST_CASE("cpu memory: blocks freed by other threads, raw blocks, contents") {
@@ -101,5 +111,7 @@ TEST_CASE("cpu memory: blocks freed by other threads, raw blocks, contents") {
 }
 
 TEST_CASE("cpu memory: more than the machine has is still libtorch's error") {
-  CHECK_THROWS_WITH(at::empty({int64_t{1} << 46}, at::kFloat), doctest::Contains("can't allocate memory"));
+  for (const int shift : {40, 46}) {
+    CHECK_THROWS_WITH(at::empty({int64_t{1} << shift}, at::kFloat), doctest::Contains("can't allocate memory"));
+  }
 }

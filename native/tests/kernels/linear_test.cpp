@@ -78,6 +78,19 @@ TEST_CASE("linear: gradient of the reference against differences") {
   for (const Case& c : cases()) check_differences(reference(c), inputs_of(c, 3, 5, 4));
 }
 
+TEST_CASE("linear: the same bits with gradients and without") {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = normal({37, 70}, 1).to(dtype), weight = normal({50, 70}, 2, 0.2).to(dtype),
+                     bias = normal({50}, 3).to(dtype);
+    for (const auto& activation : {std::optional<Activation>(), std::optional(Activation::GeluTanh)}) {
+      const kernels::LinearOptions options{.bias = bias, .activation = activation};
+      const at::Tensor plain = kernels::linear(x, weight, options);
+      CHECK(kernels::linear(x.clone().requires_grad_(), weight, options).equal(plain));
+      CHECK_FALSE(kernels::linear(x.mul(1.01).requires_grad_(), weight, options).equal(plain));
+    }
+  }
+}
+
 TEST_CASE("linear: a frozen weight gets no gradient, its input does") {
   const at::Tensor x = normal({4, 6}, 1).requires_grad_(), weight = normal({5, 6}, 2);
   const at::Tensor y = kernels::linear(x, weight);

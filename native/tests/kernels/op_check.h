@@ -12,6 +12,13 @@ using Tensors = std::vector<at::Tensor>;
 // Inputs that take a gradient in, outputs that carry one out.
 using Function = std::function<Tensors(const Tensors&)>;
 
+// How many times fewer rows a test of many may take: the emulator of CUDA (native/tests/cuda_emulator) is slow.
+#ifdef PRUDENT_CUDA_EMULATED
+constexpr int64_t kFewer = 10;
+#else
+constexpr int64_t kFewer = 1;
+#endif
+
 at::Tensor normal(at::IntArrayRef shape, uint64_t seed, double scale = 1.0);
 
 // max |actual - expected| / max(1, max |expected|)

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "kernels/op_check.h"
+#include "kernels/packed_attention/attention_rows.h"
 #include "support/tolerances.h"
 
 namespace prudent::tests {
@@ -88,6 +89,37 @@ TEST_CASE("packed_attention: chosen queries are the same rows of all queries") {
   const at::Tensor expected = full.index_select(0, chosen);
   CHECK(error_of(op(layout, 0.2)({all[0].index_select(0, chosen), all[1], all[2]})[0], expected) <= kParityMatmulFp32);
   CHECK(error_of(op(layout, 0.2)({all[0].index_select(0, chosen - 1), all[1], all[2]})[0], expected) > kParityMatmulFp32);
+}
+
+// What CUDA hands to libtorch's kernels for rows of different lengths.
+TEST_CASE("packed_attention: as rows of queries with keys of their own it is the same") {
+  AttentionLayout ends = forest(), some = forest();
+  ends.queries = int64({64, 76, 110, 122, 129, 130, 170});
+  some.queries = int64({0, 1, 7, 39, 40, 60, 64, 65, 73, 110, 122, 124, 170});
+  const AttentionLayout plain(int32({0, 60, 60, kForestTokens}));
+  for (const AttentionLayout& layout : {plain, forest(), ends, some}) {
+    const kernels::AttentionRows rows(layout);
+    CHECK(rows.keys_as_they_are() == !(layout.parents.defined() || layout.queries.defined()));
+    const int64_t queries = layout.queries.defined() ? layout.queries.size(0) : kForestTokens;
+    const Tensors in = inputs(kForestTokens, 4, 2, 24, queries);
+    std::vector<at::Tensor> parts, moved;  // the twin: the last key in place of the first
+    for (size_t r = 0; r + 1 < rows.query_bounds.size(); ++r) {
+      const int64_t first = rows.query_bounds[r], count = rows.query_bounds[r + 1] - first;
+      const int64_t key_count = rows.key_bounds[r + 1] - rows.key_bounds[r];
+      const at::Tensor keys = int64({rows.keys.begin() + rows.key_bounds[r], rows.keys.begin() + rows.key_bounds[r + 1]});
+      std::vector<int64_t> last;
+      for (int64_t i = key_count - count; i < key_count; ++i) last.push_back(i);
+      const AttentionLayout row(int32({0, static_cast<int32_t>(key_count)}), {}, int64(last));
+      const auto with = [&](const at::Tensor& chosen) {
+        return op(row, 0.2)({in[0].narrow(0, first, count), in[1].index_select(0, chosen), in[2].index_select(0, chosen)})[0];
+      };
+      parts.push_back(with(keys));
+      moved.push_back(with(at::cat({keys.narrow(0, key_count - 1, 1), keys.narrow(0, 1, key_count - 1)})));
+    }
+    const at::Tensor expected = op(layout, 0.2)(in)[0];
+    CHECK(error_of(at::cat(parts), expected) <= kParityMatmulFp32);
+    CHECK(error_of(at::cat(moved), expected) > kParityMatmulFp32);
+  }
 }
 
 TEST_CASE("packed_attention: a shared prefix is as good as one that each row has for itself") {

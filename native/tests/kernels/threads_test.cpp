@@ -5,7 +5,9 @@
 #include <ATen/ops/tensor.h>
 #include <doctest/doctest.h>
 
+#include "kernels/activation_backward/activation_backward.h"
 #include "kernels/bradley_terry/bradley_terry.h"
+#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/multi_head/multi_head.h"
 #include "kernels/op_check.h"
 #include "kernels/packed_attention/packed_attention.h"
@@ -29,6 +31,11 @@ Tensors run_all() {
   const auto add = [&](const Tensors& more) { out.insert(out.end(), more.begin(), more.end()); };
   add(flat(evaluate([](const Tensors& in) { return Tensors{kernels::rms_norm(in[0], in[1], 1e-6, true)}; },
                     {normal({3000, 64}, 1), normal({64}, 2)})));
+  add(flat(evaluate([](const Tensors& in) { return Tensors{kernels::layer_norm(in[0], in[1], in[2], 1e-5)}; },
+                    {normal({3000, 64}, 1), normal({64}, 2), normal({64}, 3)})));
+  const auto epilogue =
+      kernels::activation_backward(normal({3000, 64}, 1), normal({3000, 64}, 2), kernels::Activation::Silu, true);
+  add({epilogue.grad_u, epilogue.grad_bias});
   const at::Tensor index = at::arange(2000, at::TensorOptions().dtype(at::kLong)).remainder(700);
   add(flat(evaluate([&](const Tensors& in) { return Tensors{kernels::multi_head(in[0], index, in[1])}; },
                     {normal({1000, 1000}, 3), normal({5, 1000}, 4)})));

@@ -125,7 +125,7 @@ TEST_CASE("generation: first tokens are drawn with the model's probabilities") {
   std::map<int32_t, int64_t> counts;
   for (const auto& row : generate_rows(*model, Rows(kDraws, {3, 4}), keys, options)) ++counts[row[0]];
   const at::Tensor hidden = model->hidden(pack_rows(*model, {{3, 4}})).narrow(0, 1, 1);
-  const at::Tensor probabilities = model->logits(hidden).softmax(-1).to(at::kDouble).flatten().contiguous();
+  const at::Tensor probabilities = model->logits(hidden).softmax(-1).to(at::kCPU, at::kDouble).flatten().contiguous();
   double chi_squared = 0;
   for (int64_t id = 0; id < probabilities.size(0); ++id) {
     const double expected = probabilities.const_data_ptr<double>()[id] * kDraws;
@@ -178,14 +178,14 @@ TEST_CASE("generation: progress is reported and a cancel is heeded between token
 TEST_CASE("cache: a row that leaves takes nothing of the others along") {
   const auto model = tiny_model(kConfigs[2], Task::CausalLm, at::kFloat);
   const at::NoGradGuard no_grad;
-  KvCache cache(model->config(), 4, 16, at::kFloat, at::kCPU);
+  KvCache cache(model->config(), 4, 16, at::kFloat, model->device());
   (void)model->hidden(pack_rows(*model, kPrompts), &cache);
   cache.remove_row(0);  // row 3 takes its place
   CHECK(cache.rows() == 3);
   CHECK(cache.length(0) == 2);
   CHECK(cache.length(2) == 7);
   PackedBatch next = pack_rows(*model, {{11}, {12}, {13}});
-  for (int64_t row = 0; row < 3; ++row) next.positions.mutable_data_ptr<int64_t>()[row] = cache.length(row);
+  for (int64_t row = 0; row < 3; ++row) next.positions.select(0, row).fill_(cache.length(row));
   const at::Tensor hidden = model->hidden(next, &cache);
   const Rows continued = {{20, 3, 11}, {9, 12}, {7, 7, 7, 7, 7, 7, 8, 13}};
   const PackedBatch whole = pack_rows(*model, continued);

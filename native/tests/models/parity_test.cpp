@@ -77,6 +77,7 @@ Outputs outputs_of(const Model& model, const Json& rows) {
   }
   at::Tensor index = at::empty({static_cast<int64_t>(sources.size())}, at::kLong);
   std::copy(sources.begin(), sources.end(), index.mutable_data_ptr<int64_t>());
+  index = index.to(model.device());
   const at::Tensor targets = batch.ids.index_select(0, index.add(1));
   const auto logprobs =
       kernels::token_logprob(hidden.index_select(0, index), model.lm_weight(), std::nullopt, targets, false).logprobs;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "models/model.h"
+#include "support/test_device.h"
 
 namespace prudent::tests {
 
@@ -41,7 +42,7 @@ inline at::Tensor tiny_values(const std::string& name, at::IntArrayRef shape, mo
 }
 
 inline std::shared_ptr<models::Model> tiny_model(const std::string& config_json, models::Task task, at::ScalarType dtype,
-                                                 const at::Device& device = at::kCPU) {
+                                                 const at::Device& device = test_device()) {
   models::LoadOptions options;
   options.task = task;
   options.dtype = dtype;

@@ -58,6 +58,7 @@ std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t se
   options.task = heads > 0 ? models::Task::SequenceClassification : models::Task::CausalLm;
   options.allow_new_head = true;
   options.dtype = dtype;
+  options.device = test_device();
   if (heads > 0) options.num_labels = heads;
   auto model = models::Model::create(member(member(golden(), "configs"), name).dump(), options);
   if (value_head) model->add_value_head(0);
@@ -94,7 +95,7 @@ Difference worst_difference(const models::NamedTensors& tensors, const Json& sum
   for (const auto& [name, tensor] : tensors) {
     const Json* summary = summaries.find(name);
     if (summary == nullptr) return {std::numeric_limits<double>::infinity(), name};
-    const at::Tensor flat = tensor.detach().to(at::kDouble).flatten().contiguous();
+    const at::Tensor flat = tensor.detach().to(at::kCPU, at::kDouble).flatten().contiguous();
     const std::vector<double> values(flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel());
     const std::vector<double> first = numbers(member(*summary, "first")), last = numbers(member(*summary, "last"));
     const double norm = std::sqrt(std::inner_product(values.begin(), values.end(), values.begin(), 0.0));

@@ -11,6 +11,7 @@
 #include "training/golden.h"
 #include "training/inference.h"
 #include "training/permutation.h"
+#include "training/ppo_case.h"
 #include "training/tolerances.h"
 
 using namespace prudent;
@@ -25,47 +26,7 @@ using training::TokenRows;
 
 namespace {
 
-kernels::KlEstimator estimator(const std::string& name) {
-  if (name == "abs") return kernels::KlEstimator::Abs;
-  if (name == "mse") return kernels::KlEstimator::Mse;
-  return name == "full" ? kernels::KlEstimator::Full : kernels::KlEstimator::Kl;
-}
-
-struct Case {
-  const Json& record;
-  std::string name = member(record, "model").as_string("model");
-  std::shared_ptr<models::Model> policy = hashed_model(name, 3, 0, true), reference = hashed_model(name, 4);
-  TokenRows queries = token_rows(member(record, "queries")), responses = token_rows(member(record, "responses"));
-  PpoTrainerOptions options;
-  PpoStepInput input;
-
-  explicit Case(size_t index) : record(member(golden(), "ppo").as_array("ppo")[index]) {
-    const Json& settings = member(record, "options");
-    options.optimizer = optimizer_options(settings);
-    options.ppo_epochs = static_cast<int64_t>(number(settings, "ppo_epochs"));
-    options.mini_batch_size = static_cast<int64_t>(number(settings, "mini_batch_size"));
-    options.gamma = number(settings, "gamma");
-    options.lambda = number(settings, "lam");
-    options.clip_range = number(settings, "cliprange");
-    options.clip_range_value = number(settings, "cliprange_value");
-    options.vf_coef = number(settings, "vf_coef");
-    options.ratio_threshold = number(settings, "ratio_threshold");
-    options.whiten_rewards = member(settings, "whiten_rewards").as_bool("whiten_rewards");
-    options.kl_estimator = estimator(member(settings, "kl_penalty").as_string("kl_penalty"));
-    options.early_stopping = member(settings, "early_stopping").as_bool("early_stopping");
-    options.target_kl = number(settings, "target_kl");
-    input.lr = number(settings, "lr");
-    input.scores = floats(member(record, "scores"));
-    input.kl_weights = floats(member(record, "kl_weights"));
-    for (const int32_t row : integers(member(record, "permutations"))) input.permutations.push_back(row);
-  }
-  [[nodiscard]] std::shared_ptr<const Rollout> evaluate(int64_t batch_tokens = 1000) const {
-    RolloutOptions rollout;
-    rollout.exact_kl = true;
-    rollout.batch_tokens = batch_tokens;
-    return training::evaluate_responses(*policy, *reference, queries, responses, rollout, Job());
-  }
-};
+using Case = PpoCase;
 
 double worst(const at::Tensor& values, const std::vector<double>& expected) {
   double error = values.numel() == static_cast<int64_t>(expected.size()) ? 0 : INFINITY;
@@ -181,107 +142,6 @@ TEST_CASE("ppo: the first update of a batch-sized mini-batch has ratio 1") {
   CHECK(values.at("ppo/policy/clipfrac") == 0.0);
   CHECK(std::abs(values.at("ppo/policy/policykl")) < 1e-5);
   CHECK(values.at("ppo/updates") == 1.0);
-}
-
-namespace {
-
-// All rows are one mini-batch of one micro-batch, so that a rollout's forward can be shared.
-PpoTrainerOptions whole_batch(const Case& test, bool share) {
-  PpoTrainerOptions options = test.options;
-  options.mini_batch_size = 100;
-  options.ppo_epochs = 2;
-  options.share_forward = share;
-  return options;
-}
-
-RolloutOptions sampled(uint64_t seed) {
-  RolloutOptions options;
-  options.generate.max_new_tokens = 6;
-  options.generate.sampling.seed = seed;
-  options.exact_kl = true;
-  return options;
-}
-
-PpoStats without_times(PpoStats stats) {
-  std::erase_if(stats, [](const auto& entry) { return entry.first.starts_with("time/"); });
-  return stats;
-}
-
-PpoStepInput plain_input(const Case& test) {
-  PpoStepInput input = test.input;
-  input.permutations.clear();
-  return input;
-}
-
-}  // namespace
-
-TEST_CASE("ppo: the rollout's forward serves the first update, bit by bit") {
-  for (const size_t index : {size_t{0}, size_t{1}}) {
-    std::vector<PpoStats> stats;
-    std::vector<models::NamedTensors> weights;
-    for (const bool share : {true, false}) {
-      const Case test(index);
-      PpoTrainer trainer(test.policy, test.reference, whole_batch(test, share));
-      for (const uint64_t seed : {1, 2}) {
-        const auto rollout = trainer.rollout(test.queries, sampled(seed), Job());
-        CHECK((rollout->held != nullptr) == share);
-        CHECK_FALSE(rollout->logprobs.requires_grad());
-        stats.push_back(without_times(trainer.step(*rollout, plain_input(test), Job())));
-        if (share) CHECK_FALSE(rollout->held->take(*test.policy).has_value());
-      }
-      weights.push_back(copies(test.policy->parameters()));
-    }
-    CHECK(stats[0] == stats[2]);
-    CHECK(stats[1] == stats[3]);
-    CHECK(stats[0] != stats[1]);
-    CHECK(same_bits(weights[0], weights[1]));
-  }
-}
-
-TEST_CASE("ppo: with the shared forward the first ratio is exactly 1") {
-  const Case test(0);
-  PpoTrainerOptions options = whole_batch(test, true);
-  options.ppo_epochs = 1;
-  PpoTrainer trainer(test.policy, test.reference, options);
-  const PpoStats stats = trainer.step(*trainer.rollout(test.queries, sampled(3), Job()), plain_input(test), Job());
-  const std::map<std::string, double> values(stats.begin(), stats.end());
-  CHECK(values.at("ppo/policy/ratio") == 1.0);
-  CHECK(values.at("ppo/policy/approxkl") == 0.0);
-}
-
-TEST_CASE("ppo: a forward of weights that have moved since is not used") {
-  std::vector<PpoStats> stats;
-  std::vector<models::NamedTensors> weights;
-  for (const bool share : {true, false}) {
-    const Case test(0);
-    PpoTrainer trainer(test.policy, test.reference, whole_batch(test, share));
-    const auto early = trainer.rollout(test.queries, sampled(1), Job()), late = trainer.rollout(test.queries, sampled(2), Job());
-    PpoStepInput input = plain_input(test);
-    input.lr = 0.01;
-    trainer.step(*late, input, Job());
-    stats.push_back(without_times(trainer.step(*early, input, Job())));
-    weights.push_back(copies(test.policy->parameters()));
-  }
-  CHECK(stats[0] == stats[1]);
-  CHECK(same_bits(weights[0], weights[1]));
-}
-
-TEST_CASE("ppo: what is not one mini-batch and one micro-batch holds no forward, and another policy cannot take it") {
-  const Case test(0);
-  const auto held = [&](const auto& change) {
-    PpoTrainerOptions options = whole_batch(test, true);
-    RolloutOptions rollout = sampled(1);
-    change(options, rollout);
-    return PpoTrainer(test.policy, test.reference, options).rollout(test.queries, rollout, Job())->held;
-  };
-  CHECK(held([](auto& options, auto&) { options.mini_batch_size = 4; }) == nullptr);
-  CHECK(held([](auto& options, auto&) { options.micro_batch_tokens = 13; }) == nullptr);
-  CHECK(held([](auto&, auto& rollout) { rollout.batch_tokens = 20; }) == nullptr);
-  const auto forward = held([](auto&, auto&) {});
-  REQUIRE(forward != nullptr);
-  CHECK_FALSE(forward->take(*test.policy->clone()).has_value());
-  CHECK(forward->take(*test.policy).has_value());
-  CHECK_FALSE(forward->take(*test.policy).has_value());
 }
 
 TEST_CASE("ppo: a constant weight is vanilla PPO at that coefficient, bit by bit; the seed decides the order") {

@@ -13,5 +13,8 @@ inline constexpr double kRegroupTolerance = 2e-5;
 inline constexpr double kFloor = 1e-4;
 // The same for gradients: those of the key bias are 0 but for rounding, some 1e-8 (a few 1e-8 in PyTorch too).
 inline constexpr double kGradientFloor = 1e-2;
+// Mean reward after 20 PPO steps, of four seeds each: from seed to seed it scatters by 0.026 (measured in fp32), so the
+// difference of two such means has a standard deviation of about 0.018; this is three of them.
+inline constexpr double kCurveTolerance = 0.055;
 
 }  // namespace prudent::tests
