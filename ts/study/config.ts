@@ -105,6 +105,13 @@ export const studyConfigSchema = z.strictObject({
     tolerance: fraction.default(0.03).describe('Relative'),
     firstBeta: z.number().positive().default(0.3),
     maxTrials: z.int().min(2).default(8),
+    refinements: z
+      .int()
+      .min(0)
+      .default(2)
+      .describe(
+        "How often an arm may be trained again at a beta moved by its own final KL, until its mean is within verdict.klTolerance of the baseline's; 0: never",
+      ),
   }),
   evaluation: z.strictObject({
     responses: count.describe('A policy; all policies answer the same prompts'),

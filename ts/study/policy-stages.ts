@@ -4,7 +4,7 @@ import { ScoreBatcher, type ScoreBatcherOptions } from '../addon/score-batcher.j
 import { Random } from '../data/random.js'
 import { mean } from '../evaluation/describe.js'
 import type { FinishedPolicy } from './aggregate.js'
-import { type CalibrationTrial, calibrateBeta, relativeError } from './calibration.js'
+import { type CalibrationTrial, calibrateBeta, relativeError, slopeOf } from './calibration.js'
 import type { StudyConfig } from './config.js'
 import { calibrationHeads, ensembleHeads } from './ensembles.js'
 import { type LoadedModels, scorerOf } from './measure.js'
@@ -13,10 +13,25 @@ import { type Arm, type PolicyUnit, policySeed, type StudyPlan, unitName, weighs
 import { finalKlOf, type PolicyContext, runPolicy, type TrainedHead } from './policy-unit.js'
 import { runPool } from './pool.js'
 import { takePrompts } from './prompts.js'
+import { type MatchOptions, trainMatched } from './refinement.js'
 import { hashOf, type StageContext, type StageResult, type StageStore } from './stages.js'
 import { pairedMeanDifference, resample } from './statistics/intervals.js'
 import type { Measured, StudyOptions } from './study.js'
-import type { CalibrationSummary } from './summary.js'
+import type { CalibrationSummary, Refinement } from './summary.js'
+
+/** What calibration alone finds; refinement is known when the arm's policies are. */
+export type Calibrated = Omit<CalibrationSummary, 'refinement'>
+
+/** An arm as it is compared. */
+export interface TrainedArm {
+  id: string
+  calibration: Calibrated
+  /** What its policies were trained at. */
+  beta: number
+  policies: readonly FinishedPolicy[]
+  /** null for a baseline */
+  refinement: Refinement | null
+}
 
 export interface PolicyStage extends Pick<StudyOptions, 'config' | 'signal' | 'observer'> {
   store: StageStore
@@ -71,8 +86,8 @@ const trainingKey = ({ config, measured }: PolicyStage) => [
 ]
 
 /** Brings every arm to the same KL: vanilla of a recipe to the target, the others to what vanilla reached on the same heads. */
-export async function calibrateArms(study: PolicyStage): Promise<StageResult<CalibrationSummary>[]> {
-  const done: StageResult<CalibrationSummary>[] = []
+export async function calibrateArms(study: PolicyStage): Promise<StageResult<Calibrated>[]> {
+  const done: StageResult<Calibrated>[] = []
   for (const arm of study.plan.arms) {
     const vanilla = done.find((entry) => entry.value.arm === `${arm.recipe}/vanilla`)
     const target =
@@ -93,10 +108,11 @@ async function calibrateArm(
   study: PolicyStage,
   arm: Arm,
   aim: { targetKl: number; firstBeta: number },
-): Promise<StageResult<CalibrationSummary>> {
+): Promise<StageResult<Calibrated>> {
   const { config, store, measured } = study
   const { targetKl, firstBeta } = aim
-  const { calibration } = config
+  // What is done after calibration changes nothing in it.
+  const { refinements, ...calibration } = config.calibration
   const dependencies = [trainingKey(study), calibration, arm, aim, config.layout.heads]
   return store.stage(`calibration-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
     const policies = policyContext(study)
@@ -169,24 +185,48 @@ async function measureKl(
 /** More than lanes: while one policy decodes and tokenises in TypeScript, another's native step keeps its lane busy. */
 const policiesAtOnce = (lanes: number) => lanes + 2
 
-/** Trains and judges every policy of the plan, arm by arm. */
+/** Trains and judges every policy of the plan, arm by arm; a recipe's vanilla comes first and is what the others are matched to. */
 export async function runArms(
   study: PolicyStage,
-  calibrated: readonly StageResult<CalibrationSummary>[],
-): Promise<FinishedPolicy[]> {
-  const results: FinishedPolicy[] = []
+  calibrated: readonly StageResult<Calibrated>[],
+): Promise<TrainedArm[]> {
+  const done: TrainedArm[] = []
   for (const [i, arm] of study.plan.arms.entries()) {
-    const calibration = calibrated[i] as StageResult<CalibrationSummary>
-    results.push(...(await runArm(study, arm, calibration.value.beta)))
+    const calibration = (calibrated[i] as StageResult<Calibrated>).value
+    const baseline = done.find((entry) => entry.id === `${arm.recipe}/vanilla`)
+    const train = (beta: number, attempt: number) => runArm(study, arm, beta, attempt)
+    const trained = baseline
+      ? await trainMatched(train, baseline.policies, matchOptions(study, baseline, calibration))
+      : { beta: calibration.beta, policies: await train(calibration.beta, 0), refinement: null }
+    done.push({ id: arm.id, calibration, ...trained })
   }
-  return results
+  return done
 }
 
-async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<FinishedPolicy[]> {
+function matchOptions({ config }: PolicyStage, baseline: TrainedArm, calibration: Calibrated): MatchOptions {
+  const { level, resamples, klTolerance } = config.verdict
+  return {
+    baseline: baseline.id,
+    firstBeta: calibration.beta,
+    // A treatment often meets its target at the first trial; its KL falls much as vanilla's does.
+    slope: slopeOf(calibration.trials) ?? slopeOf(baseline.calibration.trials),
+    tolerance: klTolerance,
+    limit: config.calibration.refinements,
+    level,
+    resamples,
+    // The verdict's own draws: both print one interval.
+    random: () => Random.from(config.seed, 'verdict', calibration.arm, 'truth'),
+  }
+}
+
+/** Every attempt is a stage of its own; the first carries the arm's name alone. */
+async function runArm(study: PolicyStage, arm: Arm, beta: number, attempt: number): Promise<FinishedPolicy[]> {
   const { config, store, plan, observer, measured } = study
   const units = plan.policies.filter((unit) => unit.arm === arm.id)
   const dependencies = [trainingKey(study), config.evaluation, arm.id, beta, config.layout.heads, units]
-  const stage = await store.stage(`policies-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
+  const name = `policies-${arm.id.replaceAll('/', '-')}${attempt === 0 ? '' : `-refined-${attempt}`}`
+  const label = attempt === 0 ? arm.id : `${arm.id}, beta ${beta.toPrecision(3)}`
+  const stage = await store.stage(name, dependencies, async (context) => {
     const policies = policyContext(study)
     const prompts = takePrompts(policies.inputs.prompts.evaluation, config.evaluation.responses)
     const referenceTruth = mean(measured.reference.means.truth)
@@ -201,7 +241,7 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<Finis
       }
       const result = await store.unit(context, unitName(unit), () => runPolicy(policies, head, prompts))
       finished += 1
-      observer.progress(arm.id, finished, units.length)
+      observer.progress(label, finished, units.length)
       const { seconds, ...numbers } = result
       return { ...unit, beta, ...numbers, belowReference: numbers.truth < referenceTruth }
     }

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { loadAddon } from '../addon/load.js'
 import type { NativeAddon } from '../addon/native.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
-import { type FinishedPolicy, requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
+import { requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
 import { gateChecks, preconditions } from './checks.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
@@ -18,11 +18,10 @@ import {
   type ReferenceStage,
 } from './measure.js'
 import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
-import { type Arm, planStudy, type StudyPlan } from './plan.js'
-import { calibrateArms, runArms } from './policy-stages.js'
+import { planStudy, type StudyPlan } from './plan.js'
+import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
 import { type StageResult, StageStore } from './stages.js'
 import {
-  type CalibrationSummary,
   type LanguageModelSummary,
   type Recipe,
   type RewardModelSummary,
@@ -71,15 +70,14 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
     )
     const study = { ...options, store, stage, plan, models, lanes, measured }
     const calibrated = await calibrateArms(study)
-    const results = await runArms(study, calibrated)
+    const trainedArms = await runArms(study, calibrated)
     const summary = summarise({
       config,
       plan,
       inputs,
       trained,
       measured,
-      calibrated: calibrated.map((entry) => entry.value),
-      results,
+      trainedArms,
       store,
       addon,
     })
@@ -206,17 +204,17 @@ interface SummaryParts {
   inputs: StudyInputs
   trained: TrainedModels
   measured: Measured
-  calibrated: CalibrationSummary[]
-  results: FinishedPolicy[]
+  trainedArms: TrainedArm[]
   store: StageStore
   addon: NativeAddon
 }
 
 function summarise(parts: SummaryParts): Summary {
-  const { config, plan, inputs, trained, measured, calibrated, results, store, addon } = parts
+  const { config, plan, inputs, trained, measured, trainedArms, store, addon } = parts
+  const results = trainedArms.flatMap((arm) => arm.policies)
   requireComplete(plan, results)
-  const betaOf = (arm: Arm) => calibrated.find((entry) => entry.arm === arm.id)?.beta ?? Number.NaN
-  const arms = plan.arms.map((arm) => summariseArm(arm, results, betaOf(arm)))
+  const trainedArm = (id: string) => trainedArms.find((arm) => arm.id === id) as TrainedArm
+  const arms = plan.arms.map((arm) => summariseArm(arm, results, trainedArm(arm.id).beta))
   const primary = plan.comparisons[0] as StudyPlan['comparisons'][number]
   const vanilla = arms.find((arm) => arm.id === primary.baseline) as (typeof arms)[number]
   const conditions = preconditions(config.preconditions, { ...trained, vanilla })
@@ -244,7 +242,7 @@ function summarise(parts: SummaryParts): Summary {
     preconditions: conditions,
     gate,
     sigma: measured.reference.quality,
-    calibration: calibrated,
+    calibration: trainedArms.map(({ calibration, refinement }) => ({ ...calibration, refinement })),
     arms,
     figures: { ...measured.benchmark, judged: summariseJudges(plan.arms, results, reference) },
     verdicts: { level: config.verdict.level, rules: rulesInWords(config.verdict), list: verdicts },

@@ -97,7 +97,8 @@ function riskDifference(
   )
 }
 
-const headName = (policy: Pick<JudgedPolicy, 'ensemble' | 'head'>): string => `${policy.ensemble}/${policy.head}`
+/** Clusters are heads: what a policy's cluster is called. */
+export const headName = (policy: Pick<JudgedPolicy, 'ensemble' | 'head'>): string => `${policy.ensemble}/${policy.head}`
 
 function byHead(policies: readonly JudgedPolicy[]): Map<string, Cluster> {
   const groups = new Map<string, JudgedPolicy[]>()
