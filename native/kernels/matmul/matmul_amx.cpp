@@ -19,12 +19,15 @@ namespace {
 constexpr int64_t kBlock = 2 * kTile;  // rows, and columns of a result block
 // Depth of one chunk, a multiple of kTileDepth: 32 rows of it leave room in the first-level cache. By number of planes.
 constexpr int64_t kChunkDepth[] = {0, 256, 0, 96};
-// Packed right operand of a panel: with all chunks of depth where they fit, else one chunk at a time.
+// Packed right operand of a panel: with all chunks of depth where they fit, else a group of chunks at a time.
 constexpr int64_t kWholeBytes = 896 * 1024;
-constexpr int64_t kChunkBytes = 384 * 1024;
+constexpr int64_t kGroupBytes = 384 * 1024;
+// Of a product of few rows the next panel comes from memory while this one is multiplied; the first one comes unhidden.
+constexpr int64_t kFetchedBytes = 192 * 1024;
+constexpr int64_t kFewRows = 256;
 constexpr int64_t kFewestBlocks = 8;  // of a whole panel: a narrower one reads the left operand too often
 constexpr int64_t kWholeSlabRows = 4096;
-constexpr int64_t kChunkSlabRows = 512;  // their sums stay in the second-level cache too
+constexpr int64_t kGroupSlabRows = 512;  // their sums stay in the second-level cache too
 constexpr int64_t kSlabBytes = 32 * 1024 * 1024;
 constexpr int64_t kBlocksPerThread = 8;  // fewer columns than that are not cut over threads alone, rows are too
 
@@ -75,14 +78,17 @@ PRUDENT_VEC void multiply_planes(const char* left, const char* right, int64_t st
   _tile_dpbf16ps(3, 5, 7)
 
 // The five small products; neighbours in the order share an operand, so six pairs of tiles are loaded instead of ten.
-PRUDENT_VEC void multiply_small_planes(const char* left, const char* right, int64_t steps) {
+PRUDENT_VEC void multiply_small_planes(const char* left, const char* right, int64_t steps, const Ahead& ahead_left,
+                                       const Ahead& ahead_right) {
   constexpr int64_t kStep = 3 * 2 * kTileBytes;
   for (int64_t s = 0; s < steps; ++s, left += kStep, right += kStep) {
     PRUDENT_LOAD_RIGHT(0);
     PRUDENT_LOAD_LEFT(2);
     PRUDENT_MULTIPLY();
+    fetch(ahead_left, s);
     PRUDENT_LOAD_LEFT(1);
     PRUDENT_MULTIPLY();
+    fetch(ahead_right, s);
     PRUDENT_LOAD_RIGHT(1);
     PRUDENT_MULTIPLY();
     PRUDENT_LOAD_LEFT(0);
@@ -114,8 +120,12 @@ PRUDENT_VEC void store_block(float* block) {
 template <int kPlanes>
 PRUDENT_VEC void multiply_block(const char* left, const char* right, int64_t steps, const Ahead& ahead_left,
                                 const Ahead& ahead_right) {
-  if constexpr (kPlanes == 3) multiply_small_planes(left, right, steps);
-  multiply_planes<kPlanes, 0, 0>(left, right, steps, ahead_left, ahead_right);
+  if constexpr (kPlanes == 3) {
+    multiply_small_planes(left, right, steps, ahead_left, ahead_right);
+    multiply_planes<kPlanes, 0, 0>(left, right, steps, {}, {});
+  } else {
+    multiply_planes<kPlanes, 0, 0>(left, right, steps, ahead_left, ahead_right);
+  }
 }
 
 // Outer indices first .. first + 15 of an operand, from depth `depth` on, at most `depth_count` deep.
@@ -233,7 +243,7 @@ struct Packed {
 // How the product is cut.
 struct Plan : Packed {
   int64_t chunk, chunks;         // steps of a chunk, and how many there are
-  bool whole;                    // a packed panel holds all chunks
+  int64_t group;                 // chunks that are packed at once
   int64_t panel_blocks, panels;  // blocks of a panel, and how many panels there are
   int64_t slab_rows;             // rows whose left operand is packed at once
   int64_t row_tasks, task_rows;  // of a slab
@@ -242,20 +252,28 @@ struct Plan : Packed {
     chunks = ceil_div(steps * kTileDepth, kChunkDepth[planes]);
     chunk = ceil_div(steps, chunks);
     chunks = ceil_div(steps, chunk);
-    const int64_t whole_blocks = kWholeBytes / block_bytes;
-    whole = chunks == 1 || whole_blocks >= kFewestBlocks;
-    const int64_t chunk_blocks = kChunkBytes / (chunk * step_bytes);
-    const int64_t most = whole ? whole_blocks : chunk_blocks;
-    const int64_t row_limit = min_of(kSlabBytes / block_bytes * kBlock, whole ? kWholeSlabRows : kChunkSlabRows);
-    slab_rows = even_share(args.rows, row_limit < kBlock ? kBlock : row_limit);
+    const int64_t chunk_bytes = chunk * step_bytes;
+    const bool few_rows = args.rows <= kFewRows;
+    if (kWholeBytes / block_bytes >= kFewestBlocks) {
+      group = chunks;
+    } else {
+      // A chunk of depth is a short piece of memory where depth is contiguous, and few rows do not hide the wait for it.
+      const bool pieces = few_rows && args.right.depth_contiguous && args.packed_right == nullptr;
+      group = pieces ? even_part(chunks, kGroupBytes / (kFewestBlocks * chunk_bytes)) : 1;
+    }
+    const bool fetched = few_rows && args.packed_right != nullptr;
+    const int64_t most =
+        fetched ? ceil_div(kFetchedBytes, group * chunk_bytes) : (whole() ? kWholeBytes : kGroupBytes) / (group * chunk_bytes);
+    const int64_t row_limit = min_of(kSlabBytes / block_bytes * kBlock, whole() ? kWholeSlabRows : kGroupSlabRows);
+    slab_rows = even_part(ceil_div(args.rows, kBlock), row_limit / kBlock) * kBlock;
     cut_tasks(most < 1 ? 1 : most);
   }
 
+  [[nodiscard]] bool whole() const { return group == chunks; }
+
  private:
-  // Of `count` rows in shares of at most `most`: the size of a share, whole blocks.
-  static int64_t even_share(int64_t count, int64_t most) {
-    return ceil_div(ceil_div(count, ceil_div(count, most)), kBlock) * kBlock;
-  }
+  // `count` in equal parts of at most `most`: the size of a part.
+  static int64_t even_part(int64_t count, int64_t most) { return ceil_div(count, ceil_div(count, most < 1 ? 1 : most)); }
 
   // As many tasks as threads, or a multiple; columns are cut first, for then no thread packs what another packs too.
   void cut_tasks(int64_t most_blocks) {
@@ -320,21 +338,11 @@ class Product {
       panel_ = task / plan_.row_tasks;
       task_row_ = first_row_ + task % plan_.row_tasks * plan_.task_rows;
       task_end_ = min_of(end_row_, task_row_ + plan_.task_rows);
-      if (plan_.whole) {
-        if (panel_ != packed_panel) pack_panel(0, plan_.chunks);
-        packed_panel = panel_;
-        for (int64_t row = task_row_; row < task_end_; row += kBlock) {
-          for (int64_t chunk = 0; chunk < plan_.chunks; ++chunk) run_block_row(row, chunk, sums_);
-        }
-      } else {
-        for (int64_t chunk = 0; chunk < plan_.chunks; ++chunk) {
-          pack_panel(chunk, chunk + 1);
-          float* sums = sums_;
-          for (int64_t row = task_row_; row < task_end_; row += kBlock, sums += plan_.panel_blocks * kBlock * kBlock) {
-            run_block_row(row, chunk, sums);
-          }
-        }
+      for (int64_t first = 0; first < plan_.chunks; first += plan_.group) {
+        if (!plan_.whole() || panel_ != packed_panel) pack_panel(first);
+        run_group(first);
       }
+      packed_panel = panel_;
     }
   }
 
@@ -342,8 +350,8 @@ class Product {
   // [packed panel][sums of chunks that are still to come][a finished block]
   void take_workspace() {
     const int64_t chunk_bytes = plan_.panel_blocks * plan_.chunk * plan_.step_bytes;
-    const int64_t panel = packed_ != nullptr ? 0 : chunk_bytes * (plan_.whole ? plan_.chunks : 1);
-    const int64_t block_rows = plan_.whole ? 1 : plan_.task_rows / kBlock;
+    const int64_t panel = packed_ != nullptr ? 0 : chunk_bytes * plan_.group;
+    const int64_t block_rows = plan_.whole() ? 1 : plan_.task_rows / kBlock;
     const int64_t sums = plan_.chunks == 1 ? 0 : block_rows * plan_.panel_blocks * kBlock * kBlock;
     char* memory = static_cast<char*>(thread_workspace(static_cast<size_t>(panel + (sums + kBlock * kBlock) * 4)));
     panel_memory_ = memory;
@@ -362,13 +370,15 @@ class Product {
     return packed_ + (panel * plan_.panel_blocks + b) * plan_.block_bytes + chunk * plan_.chunk * plan_.step_bytes;
   }
   char* own_block(int64_t chunk, int64_t b) const {
-    return panel_memory_ + ((plan_.whole ? chunk : 0) * plan_.panel_blocks + b) * plan_.chunk * plan_.step_bytes;
+    return panel_memory_ + (chunk % plan_.group * plan_.panel_blocks + b) * plan_.chunk * plan_.step_bytes;
   }
 
-  void pack_panel(int64_t first_chunk, int64_t end_chunk) {
+  int64_t group_end(int64_t first_chunk) const { return min_of(plan_.chunks, first_chunk + plan_.group); }
+
+  void pack_panel(int64_t first_chunk) {
     if (packed_ != nullptr) return;
     for (int64_t b = 0; b < panel_blocks(); ++b) {
-      for (int64_t chunk = first_chunk; chunk < end_chunk; ++chunk) {
+      for (int64_t chunk = first_chunk; chunk < group_end(first_chunk); ++chunk) {
         const int64_t step = chunk * plan_.chunk;
         pack_right<T, kPlanes>(args_, plan_, panel_ * plan_.panel_blocks + b, step, step + chunk_steps(chunk),
                                own_block(chunk, b));
@@ -376,29 +386,30 @@ class Product {
     }
   }
 
+  // The rows of a task against the packed chunks. Sums of groups that are still to come wait in memory.
+  void run_group(int64_t first_chunk) {
+    float* sums = sums_;
+    for (int64_t row = task_row_; row < task_end_; row += kBlock) {
+      for (int64_t chunk = first_chunk; chunk < group_end(first_chunk); ++chunk) run_block_row(row, chunk, sums);
+      if (!plan_.whole()) sums += plan_.panel_blocks * kBlock * kBlock;
+    }
+  }
+
   // The part b of `parts` of the left block that comes after this one.
   Ahead ahead_of_left(int64_t row, int64_t chunk, int64_t b, int64_t steps) const {
-    int64_t next_row = row, next_chunk = chunk;
-    if (plan_.whole && chunk + 1 < plan_.chunks) {
-      ++next_chunk;
-    } else {
-      next_row += kBlock;
-      if (plan_.whole) next_chunk = 0;
-    }
+    const bool same_row = chunk + 1 < group_end(chunk / plan_.group * plan_.group);
+    const int64_t next_row = same_row ? row : row + kBlock;
+    const int64_t next_chunk = same_row ? chunk + 1 : chunk / plan_.group * plan_.group;
     if (next_row >= task_end_) return {};
     return part(left_block(next_row, next_chunk), b, panel_blocks(), steps);
   }
 
-  // The part of block b of the next panel, or of the next chunk, that is this block row's to fetch.
+  // The part of block b of the next panel, or of the next group, that is this block row's to fetch.
   Ahead ahead_of_right(int64_t row, int64_t chunk, int64_t b, int64_t steps) const {
     if (packed_ == nullptr) return {};
-    int64_t panel = panel_, next_chunk = chunk;
-    if (plan_.whole || chunk + 1 == plan_.chunks) {
-      ++panel;
-      if (!plan_.whole) next_chunk = 0;
-    } else {
-      ++next_chunk;
-    }
+    const bool same_panel = chunk + plan_.group < plan_.chunks;
+    const int64_t panel = same_panel ? panel_ : panel_ + 1;
+    const int64_t next_chunk = same_panel ? chunk + plan_.group : chunk % plan_.group;
     if (panel * plan_.panel_blocks + b >= plan_.blocks) return {};
     return part(given_block(panel, next_chunk, b), (row - task_row_) / kBlock, ceil_div(task_end_ - task_row_, kBlock), steps);
   }
