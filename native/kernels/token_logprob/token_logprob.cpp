@@ -10,6 +10,7 @@
 #include "kernels/common/autograd.h"
 #include "kernels/common/run_kernel.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/packed_weights.h"
 #include "kernels/token_logprob/token_logprob_kernel.h"
 
 namespace prudent::kernels {
@@ -191,6 +192,7 @@ TokenLogprob token_logprob(const at::Tensor& hidden, const at::Tensor& weight, c
   check_same_device(targets, "targets", hidden);
   check_range(targets, "targets", 0, weight.size(0) - 1);
   PRUDENT_CHECK(temperature > 0.0, "E_RANGE", "temperature", "a number above 0", std::to_string(temperature));
+  if (is_differentiated({weight})) forget_packed_weights(weight);
   TokenLogprob out;
   out.logprobs = TokenLogprobNode::apply(hidden.contiguous(), weight.contiguous(),
                                          bias ? std::make_optional(bias->contiguous()) : std::nullopt, targets.contiguous(),
