@@ -193,11 +193,13 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
   const { beta1, beta2, eps, weightDecay, maxGradNorm } = settings.optimiser
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings
+  const { oldLogprobs, shareForward, sharePrefixes } = settings
   return {
     ...PPO_DEFAULTS,
     ...{ beta1, beta2, eps, weightDecay, weightDecayScope: 'all', maxGradNorm },
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },
+    ...{ oldLogprobs, shareForward, sharePrefixes },
     microBatchTokens: settings.batchTokens,
     activationCheckpointing: settings.activationCheckpointing,
     klEstimator: settings.kl.estimator,

@@ -39,6 +39,8 @@ export interface ModelScorerOptions {
   maxLength: number
   /** Tokens of one forward; a batcher has its own. */
   batchTokens: number
+  /** What inputs have in common at their beginning is computed once (default true); a batcher always does so. */
+  sharePrefixes?: boolean
   /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */
   batcher?: ScoreBatcher
 }

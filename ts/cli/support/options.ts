@@ -32,6 +32,15 @@ export function withModel(command: Command): Command {
     .option('--batch-tokens <count>', 'tokens in one forward pass', positiveInteger, 8192)
 }
 
+/** --no-share-prefixes as commands have it whose rows may begin alike. */
+export function withSharedPrefixes(command: Command): Command {
+  return command.option('--no-share-prefixes', 'compute what rows have in common at their beginning once for each row')
+}
+
+export interface SharedPrefixOptions {
+  sharePrefixes: boolean
+}
+
 /** --tokenizer and --truncate as commands have them that turn rows into tokens. */
 export function withRows(command: Command): Command {
   return command

@@ -1,5 +1,14 @@
 import { z } from 'zod'
-import { device, dtype, modelReference, pathText, preferenceData, seed, textData } from '../../config/blocks.js'
+import {
+  device,
+  dtype,
+  modelReference,
+  pathText,
+  preferenceData,
+  seed,
+  sharePrefixes,
+  textData,
+} from '../../config/blocks.js'
 import { promptSettings } from '../../policy/prompts.js'
 import { ppoSettings } from '../../policy/settings.js'
 import {
@@ -68,6 +77,7 @@ export const policyRun = z.strictObject({
     tokenizer: modelReference.optional(),
     maxLength: z.int().min(2).default(1024).describe('Longer inputs are cut on the left'),
     batchTokens: z.int().min(1).default(16384),
+    sharePrefixes,
     head: z.int().min(0).default(0).describe('The head that is the reward'),
     ensemble: z
       .array(z.int().min(0))
