@@ -56,6 +56,25 @@ export async function loadModels(
   return { reference, eosTokenIds: await eosTokenIds(folders.policy), scorers, reward, judge, dispose }
 }
 
+/** The models on first use: a study whose stages are all done needs none. */
+export class LazyModels {
+  readonly #load: () => Promise<LoadedModels>
+  #models: Promise<LoadedModels> | undefined
+
+  constructor(load: () => Promise<LoadedModels>) {
+    this.#load = load
+  }
+
+  get(): Promise<LoadedModels> {
+    this.#models ??= this.#load()
+    return this.#models
+  }
+
+  async dispose(): Promise<void> {
+    await (await this.#models?.catch(() => undefined))?.dispose()
+  }
+}
+
 export interface MeasureContext {
   config: StudyConfig
   inputs: StudyInputs

@@ -1,4 +1,5 @@
 /** The whole study: stages in order, each done once, then the summary. */
+import { stat } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import path from 'node:path'
 import { loadAddon } from '../addon/load.js'
@@ -6,12 +7,15 @@ import type { NativeAddon } from '../addon/native.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
 import { requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
 import { gateChecks, preconditions } from './checks.js'
+import type { Claims } from './claims.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
 import { readInputs, type StudyInputs } from './inputs.js'
 import {
   type BenchmarkStage,
+  LazyModels,
   loadModels,
+  type MeasureContext,
   type ModelFolders,
   measureBenchmark,
   measureReference,
@@ -20,7 +24,7 @@ import {
 import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
 import { planStudy, type StudyPlan } from './plan.js'
 import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
-import { type StageResult, StageStore } from './stages.js'
+import { hashOf, type StageResult, StageStore } from './stages.js'
 import {
   type LanguageModelSummary,
   type Recipe,
@@ -43,15 +47,26 @@ export interface StudyOptions {
   signal: AbortSignal
   observer: StudyObserver
   addon?: NativeAddon
+  /** How this process shares the work with others. */
+  claims?: Claims
+  /**
+   * run: everything that is not done yet; prepare: what all policies need, and no policy; aggregate: nothing but the summary, and
+   * E_STATE naming what is missing.
+   */
+  mode?: 'run' | 'prepare' | 'aggregate'
+  /** Makes what people read, once summary.json is written. */
+  publish?: (summary: Summary) => Promise<unknown>
 }
 
-/** Runs what is not done yet and writes summary.json. */
-export async function runStudy(options: StudyOptions): Promise<Summary> {
-  const { config, runFolder, observer } = options
+/** Runs what is not done yet and writes summary.json; null when it was told to prepare only. */
+export async function runStudy(options: StudyOptions): Promise<Summary | null> {
+  const { config, runFolder, observer, mode = 'run' } = options
   const addon = options.addon ?? loadAddon()
   const lanes = config.executor.lanes === 'cores' ? availableParallelism() : config.executor.lanes
   addon.configureExecutor({ lanes, threadsPerLane: config.executor.threadsPerLane })
   const store = new StageStore(runFolder, {
+    ...(options.claims && { claims: options.claims }),
+    readOnly: mode === 'aggregate',
     started: (name) => observer.note(`${name} …`),
     finished: (name, { seconds, cached }) =>
       observer.note(`${name}: ${cached ? 'done before' : `${seconds.toFixed(1)} s`}`),
@@ -59,33 +74,41 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
   const inputs = await readInputs(config)
   const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
   const plan = planStudy(config)
-  const trained = await trainModels(store, stage, recipesOf(plan))
-  const models = await loadModels(addon, config, trained.folders, recipesOf(plan))
+  const recipes = recipesOf(plan)
+  const trained = await trainModels(store, stage, recipes)
+  const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes))
   try {
-    const measured = await measureModels(
-      store,
-      { config, inputs, models, signal: options.signal },
-      trained,
-      recipesOf(plan),
-    )
+    const context = { config, inputs, signal: options.signal }
+    const measured = await measureModels(store, context, models, trained, recipes)
+    if (mode === 'prepare') return null
     const study = { ...options, store, stage, plan, models, lanes, measured }
-    const calibrated = await calibrateArms(study)
-    const trainedArms = await runArms(study, calibrated)
-    const summary = summarise({
-      config,
-      plan,
-      inputs,
-      trained,
-      measured,
-      trainedArms,
-      store,
-      addon,
-    })
-    await writeFileAtomic(path.join(runFolder, 'summary.json'), `${JSON.stringify(summary)}\n`)
+    const trainedArms = await runArms(study, await calibrateArms(study))
+    const summary = summarise({ config, plan, inputs, trained, measured, trainedArms, store, addon })
+    await publish(options, store, summary)
     return summary
   } finally {
     await models.dispose()
   }
+}
+
+/** Of several processes that all end with the same numbers, one writes them down. */
+async function publish(options: StudyOptions, store: StageStore, summary: Summary): Promise<void> {
+  const file = path.join(options.runFolder, 'summary.json')
+  const write = async () => {
+    await writeFileAtomic(file, `${JSON.stringify(summary)}\n`)
+    await options.publish?.(summary)
+  }
+  if ((options.claims?.shard.count ?? 1) === 1) return write()
+  const { timings, peakMemoryBytes, environment, ...numbers } = summary
+  const { cached } = await store.stage('report', [hashOf(numbers)], async () => {
+    await write()
+    return {}
+  })
+  const isThere = await stat(file).then(
+    () => true,
+    () => false,
+  )
+  if (cached && !isThere) await write()
 }
 
 /** Every recipe that policies are trained on, then the others that are only reported. */
@@ -171,7 +194,8 @@ export interface Measured {
 
 async function measureModels(
   store: StageStore,
-  context: Parameters<typeof measureReference>[0],
+  context: Omit<MeasureContext, 'models'>,
+  models: LazyModels,
   trained: TrainedModels,
   recipes: readonly Recipe[],
 ): Promise<Measured> {
@@ -181,7 +205,7 @@ async function measureModels(
   const benchmark = await store.stage(
     'benchmark',
     [trained.keys, benchmarkFiles, config.data.xstest, config.data.maxLength],
-    () => measureBenchmark(context, recipes),
+    async () => measureBenchmark({ ...context, models: await models.get() }, recipes),
   )
   const dependencies = [
     trained.keys,
@@ -194,7 +218,9 @@ async function measureModels(
     hashes.reviewsHeldOut,
     hashes.trueReward,
   ]
-  const reference = await store.stage('reference', dependencies, () => measureReference(context, recipes))
+  const reference = await store.stage('reference', dependencies, async () =>
+    measureReference({ ...context, models: await models.get() }, recipes),
+  )
   return { reference: reference.value, benchmark: benchmark.value, key: reference.key }
 }
 
