@@ -11,6 +11,7 @@ interface CommandFile {
 const commandFiles: Record<string, () => Promise<CommandFile>> = {
   reproduce: () => import('./reproduce.js'),
   study: () => import('./study.js'),
+  judge: () => import('./judge.js'),
   train: () => import('./train.js'),
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),

@@ -21,7 +21,7 @@ export interface RunOptions {
 
 /** What a run may leave in its folder; `overwrite` removes these and nothing else. */
 const ARTEFACTS =
-  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.html|summary\.json|\..*\.partial)$/
+  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.(html|md|json)|summary\.json|\..*\.partial)$/
 
 /**
  * One run: config.yaml (resolved), metrics.jsonl, TensorBoard events, checkpoints/step-N/, and model/ once it is done. Locked

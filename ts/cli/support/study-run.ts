@@ -9,6 +9,7 @@ import { Claims } from '../../study/claims.js'
 import type { StudyConfig } from '../../study/config.js'
 import type { Shard } from '../../study/shards.js'
 import { runStudy } from '../../study/study.js'
+import { progressBars } from './progress.js'
 import type { Session } from './session.js'
 
 export interface StudyRunOptions {
@@ -84,28 +85,5 @@ async function patientLock(file: string) {
       if (!(error instanceof PrudentError && error.code === 'E_LOCKED') || attempt >= 600) throw error
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
-  }
-}
-
-/** One bar at a time: a new label ends the one before. */
-function progressBars(session: Session) {
-  let current: { label: string; bar: ReturnType<Session['progress']> } | null = null
-  const stop = () => {
-    current?.bar.stop()
-    current = null
-  }
-  return {
-    stop,
-    note(line: string) {
-      stop()
-      session.note(line)
-    },
-    progress(label: string, done: number, total: number) {
-      if (current?.label !== label) {
-        stop()
-        current = { label, bar: session.progress(label, total) }
-      }
-      current.bar.update(done, total)
-    },
   }
 }
