@@ -63,7 +63,10 @@ test('summaries of other commands are read by the names of their numbers, wherev
   }
   const bench = {
     kind: 'rewardbench',
-    result: { mean: { chat: 0.956, 'chat-hard': 0.445, safety: 0.559, reasoning: 0.818, overall: 0.694 } },
+    entries: [
+      { name: 'head 1', overall: 0.1, sections: { 'chat-hard': 0.1 } },
+      { name: 'mean', overall: 0.694, sections: { chat: 0.956, 'chat-hard': 0.445, safety: 0.559, reasoning: 0.818 } },
+    ],
   }
   const variance = { kind: 'variance', sections: { chat: { accepted: { mean: 4.2, median: 3.8, max: 9.9 } } } }
   const study = await put('study', summaryFixture())

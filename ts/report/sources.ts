@@ -10,7 +10,7 @@ export type Source =
   | { kind: 'study'; folder: string; summary: Summary }
   | { kind: 'judge'; folder: string; summary: JudgeSummary }
   /** Of another command: read by the names of its numbers, shown as its own page shows it. */
-  | { kind: 'theory' | 'rewardbench' | 'variance' | 'other'; folder: string; summary: unknown; sections: string }
+  | { kind: 'theory' | 'rewardbench' | 'variance' | 'other'; folder: string; summary: unknown; body: string }
 
 /** @throws E_NOT_FOUND without a folder, E_CORRUPT_FILE for a summary of another shape; null when there is no summary.json */
 export async function readSource(folder: string): Promise<Source | null> {
@@ -21,7 +21,7 @@ export async function readSource(folder: string): Promise<Source | null> {
   const kind = kindOf(value, folder)
   if (kind === 'study') return { kind, folder, summary: parseWith(summarySchema, file, value) }
   if (kind === 'judge') return { kind, folder, summary: parseWith(judgeSummarySchema, file, value) }
-  return { kind, folder, summary: value, sections: sectionsOf((await readOptional(join(folder, 'report.html'))) ?? '') }
+  return { kind, folder, summary: value, body: bodyOf((await readOptional(join(folder, 'report.html'))) ?? '') }
 }
 
 function kindOf(value: unknown, folder: string): Source['kind'] {
@@ -36,10 +36,13 @@ function kindOf(value: unknown, folder: string): Source['kind'] {
   return typeof kind === 'string' ? 'other' : 'study'
 }
 
-/** Sections of a page that page.ts made: what stands between the header and the end. */
-function sectionsOf(page: string): string {
-  const [start, end] = [page.indexOf('<section'), page.lastIndexOf('</section>')]
-  return start < 0 || end < start ? '' : page.slice(start, end + '</section>'.length)
+/** What a page that page.ts made shows, one heading lower; a page of another kind gives nothing. */
+function bodyOf(page: string): string {
+  const body = /<body>([\s\S]*)<\/body>/.exec(page)?.[1] ?? ''
+  return body
+    .replace(/<nav[\s\S]*?<\/nav>/g, '')
+    .replaceAll('<h1', '<h2')
+    .replaceAll('</h1>', '</h2>')
 }
 
 function parseJson(file: string, text: string): unknown {

@@ -55,7 +55,7 @@ async function besideSections(source: Source): Promise<Markup> {
   if (source.kind === 'judge') return judgeSections(source.summary)
   if (source.kind === 'study')
     return html`<section><h2>Study “${source.summary.name}”</h2>${headline(source.summary)}</section>`
-  return html`<div class="beside"><p class="soft">From <code>${source.folder}</code>:</p>${new Markup(source.sections)}</div>`
+  return html`<div class="beside"><p class="soft">From <code>${source.folder}</code>:</p>${new Markup(source.body)}</div>`
 }
 
 /** What was compared with what: the size of everything that the paper's numbers came from, here. */
