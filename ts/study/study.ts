@@ -4,6 +4,7 @@ import { availableParallelism, cpus } from 'node:os'
 import path from 'node:path'
 import { loadAddon } from '../addon/load.js'
 import type { NativeAddon } from '../addon/native.js'
+import { resolveModel } from '../data/model-files.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
 import { requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
 import { gateChecks, preconditions } from './checks.js'
@@ -11,6 +12,7 @@ import type { Claims } from './claims.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
 import { readInputs, type StudyInputs } from './inputs.js'
+import { signatureOf } from './judge/policies.js'
 import {
   type BenchmarkStage,
   LazyModels,
@@ -21,7 +23,7 @@ import {
   measureReference,
   type ReferenceStage,
 } from './measure.js'
-import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
+import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel, measureJudge } from './models.js'
 import { planStudy, type StudyPlan } from './plan.js'
 import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
 import { hashOf, type StageResult, StageStore } from './stages.js'
@@ -153,11 +155,7 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
   }
   const policyChain = async () => {
     const policy = await language('policy')
-    const judge = await store.stage(
-      'judge-model',
-      [common, config.models.judge, config.judgeModel, hashes.judgePreferences, hashes.judgeTokenizer, labels],
-      (context) => makeJudge(stage, context),
-    )
+    const judge = await judgeStage(store, stage, [common, hashes.judgePreferences, hashes.judgeTokenizer, labels])
     return { policy, judge }
   }
   const [{ scorer, reward, ensembles }, { policy, judge }] = await bothOrFirstFailure(rewardChain(), policyChain())
@@ -170,11 +168,28 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
     folders: {
       policy: modelFolder(policy),
       reward: modelFolder(reward),
-      judge: modelFolder(judge),
+      judge: judge.model,
       ensembles: ensembles.folder,
     },
     keys: [policy.key, ensembles.key, judge.key],
   }
+}
+
+/** Trains the judge, or measures the one that exists. */
+async function judgeStage(store: StageStore, stage: ModelStage, dependencies: readonly unknown[]) {
+  const { config, signal } = stage
+  const { judge } = config.models
+  if (!('model' in judge)) {
+    const made = await store.stage('judge-model', [...dependencies, judge, config.judgeModel], (context) =>
+      makeJudge(stage, judge, context),
+    )
+    return { ...made, model: modelFolder(made) }
+  }
+  const { folder } = await resolveModel(judge.model, { signal })
+  const measured = await store.stage('judge-model', [...dependencies, judge, await signatureOf(folder)], () =>
+    measureJudge(stage, folder),
+  )
+  return { ...measured, model: folder }
 }
 
 /** Waits for both, so that nothing runs on after a failure. */
