@@ -17,10 +17,20 @@ const SIZES = {
 /** As in the peers. Pairs here share 30 % of their tokens; the price of sharing is job 2's. */
 const OURS = { activationCheckpointing: true, sharePrefixes: false }
 
-/** Two steps, the first with gradient-norm clipping: the second loss holds the update. Its size in bf16: 8 bits of every score. */
+/**
+ * Two steps, the first with gradient-norm clipping: what the second gives ("after") holds the update. A bf16 weight near 0.02 moves in
+ * steps of 6e-5, so most of an update of 1e-5 does not reach the next bf16 forward, in PyTorch's autocast just as here: the loss after
+ * the update is 0.94 instead of 0.19. In bf16 the second step is therefore held against eager PyTorch's bf16.
+ */
 const TOLERANCES = {
-  float32: { loss: 1e-4, gradNorm: 1e-3 },
-  bfloat16: { loss: 0.03, gradNorm: 0.1 },
+  float32: { loss: 1e-4, gradNorm: 1e-3, lossAfter: 1e-3, gradNormAfter: 5e-3 },
+  bfloat16: { loss: 0.01, gradNorm: 0.02 },
+}
+const ALSO = {
+  bfloat16: {
+    reference: 'eager bf16',
+    tolerances: { loss: 0.01, gradNorm: 0.02, lossAfter: 0.06, gradNormAfter: 0.06 },
+  },
 }
 
 export function define(context) {
@@ -54,12 +64,14 @@ function definePart(part, { quick, say }) {
   const rows = [...workload.chosen, ...workload.rejected]
   const trl = { ratio: ragged ? 1.8 : 1.2, above: 0.4 }
   const best = ragged ? { ratio: 1.3 } : undefined
+  const saves = ragged ? 'padding' : 'nothing: rows of one length have no padding'
   return {
     name: `training/reward-${part}`,
     what: `full fine-tune step on ${part} pairs`,
     about: { model, pairs: `${pairs}, ${totalTokens(rows)} tokens`, 'gradient checkpointing': 'on in all' },
     reference: 'eager fp32',
     tolerances: TOLERANCES,
+    also: ALSO,
     contestants: [
       ours('ours fp32', 'float32'),
       ours('ours bf16', 'bfloat16'),
@@ -69,10 +81,10 @@ function definePart(part, { quick, say }) {
       peer('eager bf16', 'bfloat16', 'eager'),
     ],
     comparisons: [
-      { ours: 'ours fp32', peer: 'TRL fp32', saves: 'padding', goal: trl },
-      { ours: 'ours bf16', peer: 'TRL bf16', saves: 'padding', goal: trl },
-      { ours: 'ours fp32', peer: 'eager fp32', saves: 'padding', goal: best },
-      { ours: 'ours bf16', peer: 'eager bf16', saves: 'padding', goal: best && { ...best, ofLimit: 0.85 } },
+      { ours: 'ours fp32', peer: 'TRL fp32', saves, goal: trl },
+      { ours: 'ours bf16', peer: 'TRL bf16', saves, goal: trl },
+      { ours: 'ours fp32', peer: 'eager fp32', saves, goal: best },
+      { ours: 'ours bf16', peer: 'eager bf16', saves, goal: best && { ...best, ofLimit: 0.85 } },
     ],
     limit: {
       products: trainingProducts(config, totalTokens(rows), rows.length),
