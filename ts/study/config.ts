@@ -122,7 +122,11 @@ export const studyConfigSchema = z.strictObject({
   }),
   evaluation: z.strictObject({
     responses: count.describe('A policy; all policies answer the same prompts'),
-    referenceSamples: z.int().min(2).default(40).describe('Repeated evaluations of the reference policy'),
+    referenceSamples: z
+      .int()
+      .min(2)
+      .optional()
+      .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
     gateSamples: count.default(2048),
     batchTokens: count.default(16384),
   }),

@@ -22,6 +22,7 @@ import {
   measureBenchmark,
   measureReference,
   type ReferenceStage,
+  referenceSamples,
 } from './measure.js'
 import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel, measureJudge } from './models.js'
 import { planStudy, type StudyPlan } from './plan.js'
@@ -225,7 +226,7 @@ async function measureModels(
   const dependencies = [
     trained.keys,
     config.seed,
-    config.evaluation,
+    { ...config.evaluation, referenceSamples: referenceSamples(config) },
     config.objective.power,
     config.prompts,
     config.ppo.sampling,
