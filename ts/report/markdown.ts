@@ -24,7 +24,7 @@ function escaped(text: string): string {
 
 export function markdownReport(rows: readonly PaperRow[], summary?: Summary): string {
   const parts = ['# Beside the paper', ...(summary ? studyPart(summary) : []), ...paperPart(rows)]
-  return `${parts.join('\n\n').trimEnd()}\n`
+  return `${parts.map((part) => part.trimEnd()).join('\n\n')}\n`
 }
 
 function studyPart(summary: Summary): string[] {

@@ -6,7 +6,7 @@ import { loadAddon } from '../addon/load.js'
 import type { NativeAddon } from '../addon/native.js'
 import { resolveModel } from '../data/model-files.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
-import { requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
+import { headlineOf, requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
 import { gateChecks, preconditions } from './checks.js'
 import type { Claims } from './claims.js'
 import type { StudyConfig } from './config.js'
@@ -266,16 +266,12 @@ function summarise(parts: SummaryParts): Summary {
   const gate = gateChecks(config.gate, quality)
   const reference = measured.reference.means
   const verdicts = verdictsOf(plan, { config, results, reference, preconditions: conditions, gate })
-  const headline = verdicts.find((verdict) => verdict.primary)
   return summarySchema.parse({
     version: 1,
     name: config.name,
     seed: config.seed,
     layout: { ...config.layout, description: describeLayout(config) },
-    headline: {
-      outcome: headline?.outcome ?? 'inconclusive',
-      sentence: headline?.reasons.join(' ') ?? 'No comparison of sigma with vanilla was planned.',
-    },
+    headline: headlineOf(verdicts),
     data: inputs.report,
     languageModels: { scorer: trained.scorer, policy: trained.policy },
     rewardModel: trained.reward,
