@@ -96,6 +96,14 @@ test('summaries of other commands are read by the names of their numbers, wherev
   expect(markdown).toContain('fixture \\<study\\>')
 })
 
+test('what lies in folders of the study itself joins without being named', async () => {
+  const study = await put('study', summaryFixture())
+  await put('study/theory', { stdUnaware: 1.5, stdAware: 0.5, meanUnaware: 1, meanAware: 1 }, 'of theory')
+  const text = await readFile(await writeReport(study), 'utf8')
+  expect(text).toContain('of theory')
+  expect(text).toContain('1.5 / 0.50; 1.000 / 1.000')
+})
+
 test('folders without a study make a page of their own; what is no result is refused by name', async () => {
   const theory = await put(
     't',

@@ -30,7 +30,8 @@ function kindOf(value: unknown, folder: string): Source['kind'] {
   const text = `${String(kind ?? '')} ${kind === undefined ? basename(resolve(folder)) : ''}`
     .toLowerCase()
     .replaceAll('-', '')
-  for (const known of ['judge', 'theory', 'rewardbench', 'variance'] as const) if (text.includes(known)) return known
+  const known = { judge: 'judge', theory: 'theory', rewardbench: 'bench', variance: 'variance' } as const
+  for (const [name, part] of Object.entries(known)) if (text.includes(part)) return name as keyof typeof known
   if (JSON.stringify(value).includes('"stdUnaware"')) return 'theory'
   // What does not say what it is can only be a study of another version.
   return typeof kind === 'string' ? 'other' : 'study'

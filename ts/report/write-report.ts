@@ -11,7 +11,7 @@ import { joinedReport, studyReport } from './study-report.js'
 import { trainingReport } from './training-report.js'
 
 export interface ReportOptions {
-  /** Further folders whose results go into the same report. */
+  /** Further folders whose results go into the same report, beside theory/, rewardbench/, variance/ and judge/ of the folder itself. */
   beside?: readonly string[]
   /** Where the report goes; default: the folder itself. */
   output?: string
@@ -23,8 +23,9 @@ export interface ReportOptions {
  * @throws E_NOT_FOUND when a folder holds neither, E_CORRUPT_FILE when summary.json is not what this version writes
  */
 export async function writeReport(folder: string, options: ReportOptions = {}): Promise<string> {
-  const { beside = [], output = folder } = options
+  const { output = folder } = options
   const first = await readSource(folder)
+  const beside = [...(await foldersInside(folder)), ...(options.beside ?? [])]
   const path = join(output, 'report.html')
   if (first === null && beside.length === 0) {
     await writeFileAtomic(path, await reportOnTraining(folder))
@@ -39,6 +40,18 @@ export async function writeReport(folder: string, options: ReportOptions = {}): 
   await writeFileAtomic(join(output, 'report.md'), markdownReport(rows, study?.summary))
   await writeFileAtomic(join(output, 'report.json'), `${JSON.stringify(jsonReport(sources, rows), null, 1)}\n`)
   return path
+}
+
+/** What a study's folder may hold of other commands; it joins the report without being named. */
+const INSIDE = ['theory', 'rewardbench', 'variance', 'judge']
+
+async function foldersInside(folder: string): Promise<string[]> {
+  const present = await Promise.all(
+    INSIDE.map(async (name) =>
+      (await readOptional(join(folder, name, 'summary.json'))) === null ? [] : [join(folder, name)],
+    ),
+  )
+  return present.flat()
 }
 
 async function pageOf(
