@@ -169,17 +169,16 @@ describe('refinement that is stopped', () => {
   const run = (made: string[], failAt: number) => {
     const store = new StageStore(folder)
     const train = async (beta: number, attempt: number) => {
-      const stage = await store.stage(`arm-${attempt}`, [beta], async (context) => {
-        const policies: FinalKl[] = []
-        for (const [i, policy] of arm(power(0.7, -0.5)(beta)).entries())
-          policies.push(
-            await store.unit(context, `policy-${i}`, async () => {
-              if (made.length === failAt) throw new Error('killed')
-              made.push(`${attempt}/${i}`)
-              return policy
-            }),
-          )
-        return policies
+      const stage = await store.sharedStage(`arm-${attempt}`, [beta], async (context) => {
+        const units = arm(power(0.7, -0.5)(beta)).map((policy, i) => ({
+          name: `policy-${i}`,
+          work: async () => {
+            if (made.length === failAt) throw new Error('killed')
+            made.push(`${attempt}/${i}`)
+            return policy
+          },
+        }))
+        return store.units(context, units, { width: 1 })
       })
       return stage.value
     }

@@ -141,6 +141,24 @@ describe('prudent reproduce at its smallest size', () => {
     }
   }, 60_000)
 
+  test('a judge that exists is measured and not trained, and nothing before it is done again', async () => {
+    const stages = readdirSync(path.join(runFolder('whole'), 'stages'))
+    const trained = path.join(
+      runFolder('whole'),
+      'stages',
+      stages.find((stage) => stage.startsWith('judge-model')) as string,
+    )
+    const judged = await reproduce('whole', '--set', `models.judge={model: ${path.join(trained, 'model')}}`)
+    expect({ code: judged.code, stderr: judged.code === 0 ? '' : judged.stderr }).toEqual({ code: 0, stderr: '' })
+    const begun = [...judged.stderr.matchAll(/^(\S+) …$/gm)].map((match) => match[1] as string)
+    expect(begun[0]).toBe('judge-model')
+    expect(begun.filter((stage) => /^(language|reward|ensembles)/.test(stage))).toEqual([])
+    const summary = summarySchema.parse(summaryOf('whole'))
+    expect(summary.judgeModel).toMatchObject({ steps: 0, loss: [] })
+    const own = JSON.parse(readFileSync(path.join(trained, 'done.json'), 'utf8')) as { value: Summary['judgeModel'] }
+    expect(summary.judgeModel.heldOutAccuracy).toBe(own.value.heldOutAccuracy)
+  }, 60_000)
+
   test('bad configuration: exit 2, file, line and key named', async () => {
     const bad = await reproduce('bad', '--set', 'layout.heads=1')
     expect(bad.code).toBe(2)

@@ -34,6 +34,13 @@ const comparison = z.strictObject({
 })
 export type ComparisonConfig = z.output<typeof comparison>
 
+/** A sequence classifier that exists; with several outputs their mean is the score. */
+const existingJudge = z.strictObject({
+  model: modelReference.describe('Sequence classifier: folder or hub id'),
+  tokenizer: modelReference.optional().describe("Default: the model's own"),
+})
+export type ExistingJudge = z.output<typeof existingJudge>
+
 const threshold = z.number()
 
 export const studyConfigSchema = z.strictObject({
@@ -68,7 +75,7 @@ export const studyConfigSchema = z.strictObject({
     trueReward: pathText.describe('true-reward.json of the sample world'),
     maxLength: count.default(64).describe('Tokens of a conversation'),
   }),
-  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: model }),
+  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: z.union([existingJudge, model]) }),
   rewardModel: rewardSettings,
   judgeModel: rewardSettings,
   heads: z
@@ -115,7 +122,11 @@ export const studyConfigSchema = z.strictObject({
   }),
   evaluation: z.strictObject({
     responses: count.describe('A policy; all policies answer the same prompts'),
-    referenceSamples: z.int().min(2).default(40).describe('Repeated evaluations of the reference policy'),
+    referenceSamples: z
+      .int()
+      .min(2)
+      .optional()
+      .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
     gateSamples: count.default(2048),
     batchTokens: count.default(16384),
   }),

@@ -41,6 +41,19 @@ export interface SharedPrefixOptions {
   sharePrefixes: boolean
 }
 
+/** --config, --output and --set as the commands that run a study have them. */
+export function withStudy(command: Command): Command {
+  return command
+    .requiredOption('--config <file>', 'YAML configuration of the study')
+    .requiredOption('--output <folder>', 'run directory; what is done there is not done again')
+    .option(
+      '--set <key=value>',
+      'replace a value of the configuration, may be repeated',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
+}
+
 /** --tokenizer and --truncate as commands have them that turn rows into tokens. */
 export function withRows(command: Command): Command {
   return command

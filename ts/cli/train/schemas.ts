@@ -19,6 +19,22 @@ import {
   rewardSettings,
 } from '../../training/settings.js'
 
+const mlflow = z.strictObject({
+  uri: z
+    .url({ protocol: /^https?$/ })
+    .refine(
+      (text) => new URL(text).username === '',
+      'expected no name or password in it; set MLFLOW_TRACKING_USERNAME and _PASSWORD',
+    )
+    .describe('Of the server, http://localhost:5000 say'),
+  experiment: z.string().min(1).default('prudent').describe('Made where there is none of the name'),
+  runName: z.string().min(1).optional().describe("Default: the run directory's name"),
+})
+
+/** Where metrics go beside metrics.jsonl and TensorBoard. */
+const tracking = z.strictObject({ mlflow: mlflow.optional() }).optional()
+export type Tracking = z.output<typeof tracking>
+
 /** Configurations of `prudent train`. `task` may be left out; config.yaml of a run names it. */
 
 const common = {
@@ -26,6 +42,7 @@ const common = {
   dtype: dtype.default('auto'),
   device: device.default('cpu'),
   tokenizer: modelReference.optional().describe("Folder or hub id of the tokenizer; default: the model's own"),
+  tracking,
 }
 
 /** A model of random weights. */
