@@ -12,6 +12,7 @@ const MAY_IMPORT = {
   data: ['addon', 'config'],
   training: GROUND,
   evaluation: GROUND,
+  uncertainty: [...GROUND, 'training'],
   policy: [...GROUND, 'training'],
   theory: ['config', 'data'],
   study: [...GROUND, 'training', 'evaluation', 'policy', 'theory'],

@@ -28,12 +28,14 @@ export function modelScorer(options: ModelScorerOptions): Scorer {
   }
 }
 
-function scorerOver({ model, policyTokenizer, scorerTokenizer, maxLength }: ModelScorerOptions, scoreRows: ScoreRows) {
+function scorerOver(options: ModelScorerOptions, scoreRows: ScoreRows) {
+  const { model, policyTokenizer, scorerTokenizer, maxLength, spread } = options
   return {
     async score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal) {
       const rows = responses.map((responseIds, row) => ({ prompt: prompts[row] as string, responseIds }))
       const ready = await retokenise(rows, { policy: policyTokenizer, scorer: scorerTokenizer, maxLength })
-      return { values: await scoreRows(ready.rows, signal), heads: model.info().numLabels, texts: ready.texts }
+      const values = await scoreRows(ready.rows, signal)
+      return { values, heads: model.info().numLabels, texts: ready.texts, ...(spread && { spread }) }
     },
   } satisfies Scorer
 }
