@@ -16,6 +16,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
+  theory: () => import('./theory.js'),
   report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }

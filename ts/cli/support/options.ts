@@ -65,6 +65,15 @@ export function positiveInteger(text: string): number {
   return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 1, 'an integer >= 1')
 }
 
+/** Draws come in pairs. */
+export function evenInteger(text: string): number {
+  return checked(
+    text,
+    Number.isSafeInteger(Number(text)) && Number(text) >= 2 && Number(text) % 2 === 0,
+    'an even integer >= 2',
+  )
+}
+
 export function nonNegativeInteger(text: string): number {
   return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 0, 'an integer >= 0')
 }
