@@ -14,6 +14,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   score: () => import('./score.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
+  evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }
