@@ -17,6 +17,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
   theory: () => import('./theory.js'),
+  evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }

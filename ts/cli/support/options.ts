@@ -97,7 +97,7 @@ function checked(text: string, valid: boolean, expected: string): number {
   return Number(text)
 }
 
-function device(text: string): string {
+export function device(text: string): string {
   if (!/^(cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('Expected cpu or cuda:N.')
   return text
 }
