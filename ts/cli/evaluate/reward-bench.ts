@@ -49,7 +49,17 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
     }
     const { counts, lambda, data, priorSets, maxLength, dtype } = options
     const summary = {
-      ...{ model: name, data, priorSets: priorSets ?? null, revisions, counts, lambda, maxLength, dtype },
+      ...{
+        kind: 'rewardbench',
+        model: name,
+        data,
+        priorSets: priorSets ?? null,
+        revisions,
+        counts,
+        lambda,
+        maxLength,
+        dtype,
+      },
       models: describeModels(models),
       single: single === undefined ? null : describeModels([single])[0],
       ...results,

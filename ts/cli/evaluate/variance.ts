@@ -36,7 +36,7 @@ export function runVariance(session: Session, options: VarianceOptions): Promise
     const settings = { data, priorSets: priorSets ?? null, revisions, maxLength, dtype }
     const markdown = varianceMarkdown(report)
     const write = (file: string, text: string) => writeFileAtomic(join(options.output, file), text)
-    await write('summary.json', `${JSON.stringify({ ...settings, ...report }, null, 2)}\n`)
+    await write('summary.json', `${JSON.stringify({ kind: 'variance', ...settings, ...report }, null, 2)}\n`)
     await write('report.md', markdown)
     await write('report.html', await varianceHtml(report))
     process.stdout.write(markdown)

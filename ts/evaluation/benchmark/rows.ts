@@ -100,6 +100,13 @@ async function priorSplits(source: DataSource, options: HubOptions): Promise<Ben
     revision = found.revision
     for await (const row of readRows(found.files)) rows.push(benchRow(row, subset, rows.length))
   }
+  // A folder of one's own need not have a split a subset: then its split `test` is read, and the `subset` column decides, as in a file.
+  if (rows.length === 0) {
+    const found = await resolveSource({ ...source, split: source.split ?? 'test' }, options)
+    const parts = await Promise.all(found.files.map((file) => priorFile(file)))
+    const all = parts.flatMap((part) => part.rows)
+    return { rows: all, warnings: parts.flatMap((part) => part.warnings), revision: found.revision }
+  }
   return { rows, warnings: missingPrior(rows, source.path), revision }
 }
 
