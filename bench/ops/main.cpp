@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cpu_memory.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "run_cases.h"
@@ -57,6 +58,7 @@ Arguments parse(const std::vector<std::string>& words) {
 
 int main(int count, char** values) {
   try {
+    prudent::install_cpu_allocator();  // as the addon does
     const Arguments arguments = parse({values + 1, values + count});
     if (arguments.run) return prudent::bench::run_cases(arguments.options);
     prudent::bench::serve();

@@ -12,7 +12,8 @@ export async function load({ folder, dtype, chosen, rejected, lr, batchTokens, t
     // The second loss is right only if the first update was.
     check: async () => {
       const steps = [await step(), await step()]
-      return { loss: steps.map(({ loss }) => loss), gradNorm: steps.map(({ gradNorm }) => gradNorm) }
+      const [first, second] = steps.map(({ loss, gradNorm }) => ({ loss: [loss], gradNorm: [gradNorm] }))
+      return { ...first, lossAfter: second.loss, gradNormAfter: second.gradNorm }
     },
     run: async () => ({ seconds: (await timed(step)).seconds, tokens }),
   }

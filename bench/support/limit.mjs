@@ -71,11 +71,16 @@ export function decodeProducts(config, rows, steps) {
   }))
 }
 
-/** Floating-point operations of causal attention's two products over packed rows. */
-export function attentionFlops(config, rows) {
+/**
+ * Floating-point operations of causal attention's two products over packed rows. `shared`: lengths of prefixes that two rows have in
+ * common, computed once.
+ */
+export function attentionFlops(config, rows, shared = []) {
   const heads = config.n_head ?? config.num_attention_heads
   const dim = config.head_dim ?? config.n_embd / config.n_head
-  const squares = rows.reduce((sum, row) => sum + (row.length * (row.length + 1)) / 2, 0)
+  const triangle = (length) => (length * (length + 1)) / 2
+  const sum = (lengths) => lengths.reduce((total, length) => total + triangle(length), 0)
+  const squares = sum(rows.map(({ length }) => length)) - sum(shared)
   return layersOf(config) * heads * dim * 4 * squares
 }
 

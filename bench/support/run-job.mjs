@@ -36,6 +36,8 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {Comparison[]} comparisons
  * @property {string} reference the contestant that results are compared with
  * @property {Record<string, number | Record<string, number>>} [tolerances] by dtype
+ * @property {Record<string, { reference: string, tolerances: Record<string, number | null> }>} [also] by dtype: a second reference of the
+ *   same dtype, for results that the dtype itself moves (an update that bf16 weights round away)
  * @property {{ products?: import('./limit.mjs').Product[], extraFlops?: number, copyOf?: string }} [limit]
  * @property {Record<string, string>} [about] sizes, for the row
  */
@@ -113,16 +115,22 @@ async function check(job, started, say) {
   const checked = started.filter((contestant) => contestant.checked !== false)
   const results = new Map()
   for (const contestant of checked) results.set(contestant.name, await resultsOf(contestant))
-  const truth = results.get(job.reference)
-  if (!truth) say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
+  if (!results.has(job.reference)) say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
   return checked.flatMap(({ name, dtype }) => {
     const own = results.get(name)
     if (own instanceof Error) {
       say(`${job.name}: ${name} is left out: ${own.message.trim().split('\n').at(-1)}`)
       return [{ name }]
     }
-    return name === job.reference || !truth ? [] : differences({ job, name, own, truth, dtype, say })
+    return referencesOf(job, dtype)
+      .filter(({ reference }) => reference !== name && results.has(reference))
+      .flatMap((one) => differences({ job, name, own, ...one, truth: results.get(one.reference), say }))
   })
+}
+
+/** What a contestant of this dtype is compared with: the job's reference, and where there is one the reference of its own dtype. */
+function referencesOf({ reference, tolerances = TOLERANCES, also = {} }, dtype) {
+  return [{ reference, tolerances: tolerances[dtype] }, ...(also[dtype] ? [also[dtype]] : [])]
 }
 
 /** What a contestant computes; of an optional one also the error that it ends with. */
@@ -135,11 +143,13 @@ async function resultsOf({ side, params, optional }) {
   }
 }
 
-function differences({ job, name, own, truth, dtype, say }) {
-  const { errors, problems } = compareResults(own, truth, (job.tolerances ?? TOLERANCES)[dtype])
+function differences({ job, name, own, reference, tolerances, truth, say }) {
+  const { errors, problems } = compareResults(own, truth, tolerances)
   const shown = Object.entries(errors).map(([quantity, error]) => `${quantity} ${error.toPrecision(2)}`)
-  say(`${name}: against ${job.reference}: ${shown.join(', ')}${problems.length > 0 ? ' DIFFERENT' : ''}`)
-  return problems.length > 0 ? [{ name, text: `${job.name}: ${name}: ${problems.join('; ')}` }] : []
+  say(`${name}: against ${reference}: ${shown.join(', ')}${problems.length > 0 ? ' DIFFERENT' : ''}`)
+  return problems.length > 0
+    ? [{ name, text: `${job.name}: ${name}: against ${reference}: ${problems.join('; ')}` }]
+    : []
 }
 
 /** The native executable measures what cannot be avoided in the same rounds: matrix products of each dtype, or a copy of as many bytes. */

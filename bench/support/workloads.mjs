@@ -63,10 +63,10 @@ export function commonPrefix(a, b) {
   return length
 }
 
-/** Tokens of all pairs with and without computing the common prefix twice, and the median share of it in a row. */
+/** Tokens of all pairs with and without computing the common prefix twice, the prefixes' lengths and their median share of a row. */
 export function prefixSaving({ chosen, rejected }) {
   const shared = chosen.map((row, pair) => commonPrefix(row, rejected[pair]))
   const all = totalTokens(chosen) + totalTokens(rejected)
   const share = median(shared.map((prefix, pair) => (2 * prefix) / (chosen[pair].length + rejected[pair].length)))
-  return { all, once: all - shared.reduce((sum, prefix) => sum + prefix, 0), share }
+  return { all, once: all - shared.reduce((sum, prefix) => sum + prefix, 0), shared, share }
 }

@@ -1,4 +1,5 @@
 // Job 2: preference pairs that share a long prompt, scored and trained on with and without computing the prompt twice.
+import { BRADLEY_TERRY_TOLERANCES } from '../support/equal.mjs'
 import { attentionFlops, forwardProducts, trainingProducts } from '../support/limit.mjs'
 import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { prefixSaving, sharedPromptPairs } from '../support/workloads.mjs'
@@ -20,7 +21,6 @@ const SIZES = {
     lengths: { median: 40, sigma: 0.5, shortest: 10, longest: 120 },
   },
 }
-const TRAINING = { float32: { loss: 1e-4, gradNorm: 1e-3 }, bfloat16: { loss: 0.03, gradNorm: 0.1 } }
 
 export function define(context) {
   const size = SIZES[context.quick ? 'quick' : 'full']
@@ -76,7 +76,7 @@ function scoring({ size, config, folder, pairs }) {
     comparisons: comparisons(goal, 'sorted'),
     limit: {
       products: forwardProducts(config, prefixSaving(pairs).once, rows.length),
-      extraFlops: attentionFlops(config, rows),
+      extraFlops: attentionFlops(config, rows, prefixSaving(pairs).shared),
     },
   }
 }
@@ -97,7 +97,7 @@ function training({ size, config, folder, pairs }) {
     what: 'Bradley-Terry step on pairs with a common prompt',
     about,
     reference: 'eager fp32',
-    tolerances: TRAINING,
+    ...BRADLEY_TERRY_TOLERANCES,
     contestants: [
       ours('ours fp32', 'float32', true),
       ours('ours fp32, prompts twice', 'float32', false),
@@ -109,7 +109,7 @@ function training({ size, config, folder, pairs }) {
     comparisons: comparisons(goal, undefined),
     limit: {
       products: trainingProducts(config, prefixSaving(pairs).once, 2 * pairs.chosen.length),
-      extraFlops: 3 * attentionFlops(config, interleave(pairs)),
+      extraFlops: 3 * attentionFlops(config, interleave(pairs), prefixSaving(pairs).shared),
     },
   }
 }

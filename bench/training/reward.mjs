@@ -1,4 +1,5 @@
 // Job 4: full fine-tune Bradley-Terry steps, on ragged pairs and on pairs of one length.
+import { BRADLEY_TERRY_TOLERANCES } from '../support/equal.mjs'
 import { attentionFlops, trainingProducts } from '../support/limit.mjs'
 import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { equalPairs, sharedPromptPairs, totalTokens } from '../support/workloads.mjs'
@@ -16,12 +17,6 @@ const SIZES = {
 
 /** As in the peers. Pairs here share 30 % of their tokens; the price of sharing is job 2's. */
 const OURS = { activationCheckpointing: true, sharePrefixes: false }
-
-/** Two steps, the first with gradient-norm clipping: the second loss holds the update. Its size in bf16: 8 bits of every score. */
-const TOLERANCES = {
-  float32: { loss: 1e-4, gradNorm: 1e-3 },
-  bfloat16: { loss: 0.03, gradNorm: 0.1 },
-}
 
 export function define(context) {
   return ['ragged', 'equal'].map((part) => definePart(part, context))
@@ -54,12 +49,13 @@ function definePart(part, { quick, say }) {
   const rows = [...workload.chosen, ...workload.rejected]
   const trl = { ratio: ragged ? 1.8 : 1.2, above: 0.4 }
   const best = ragged ? { ratio: 1.3 } : undefined
+  const saves = ragged ? 'padding' : 'nothing: rows of one length have no padding'
   return {
     name: `training/reward-${part}`,
     what: `full fine-tune step on ${part} pairs`,
     about: { model, pairs: `${pairs}, ${totalTokens(rows)} tokens`, 'gradient checkpointing': 'on in all' },
     reference: 'eager fp32',
-    tolerances: TOLERANCES,
+    ...BRADLEY_TERRY_TOLERANCES,
     contestants: [
       ours('ours fp32', 'float32'),
       ours('ours bf16', 'bfloat16'),
@@ -69,10 +65,10 @@ function definePart(part, { quick, say }) {
       peer('eager bf16', 'bfloat16', 'eager'),
     ],
     comparisons: [
-      { ours: 'ours fp32', peer: 'TRL fp32', saves: 'padding', goal: trl },
-      { ours: 'ours bf16', peer: 'TRL bf16', saves: 'padding', goal: trl },
-      { ours: 'ours fp32', peer: 'eager fp32', saves: 'padding', goal: best },
-      { ours: 'ours bf16', peer: 'eager bf16', saves: 'padding', goal: best && { ...best, ofLimit: 0.85 } },
+      { ours: 'ours fp32', peer: 'TRL fp32', saves, goal: trl },
+      { ours: 'ours bf16', peer: 'TRL bf16', saves, goal: trl },
+      { ours: 'ours fp32', peer: 'eager fp32', saves, goal: best },
+      { ours: 'ours bf16', peer: 'eager bf16', saves, goal: best && { ...best, ofLimit: 0.85 } },
     ],
     limit: {
       products: trainingProducts(config, totalTokens(rows), rows.length),

@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/cpu_memory.h"
 #include "core/error.h"
+#include "kernels/matmul/packed_weights.h"
 
 namespace prudent::binding {
 
@@ -87,6 +88,7 @@ void Executor::wait_for_work(std::unique_lock<std::mutex>& lock, uint64_t genera
   const auto called = [&] { return !ready_.empty() || generation != generation_; };
   if (!wake_.wait_for(lock, kIdleAfter, called) && running_ == 0) {
     lock.unlock();
+    kernels::release_dead_packed_weights();
     release_free_cpu_memory();
     lock.lock();
   }

@@ -60,16 +60,15 @@ models::LoadOptions read_load_options(const Napi::Value& value) {
   return result;
 }
 
-// Forwards whose last tokens alone are read.
-struct LastTokenOptions {
+// Forwards that may share what rows begin with.
+struct PrefixOptions {
   int64_t batch_tokens;
   bool share_prefixes;
 };
 
-LastTokenOptions read_last_token_options(const Napi::Value& value) {
+PrefixOptions read_prefix_options(const Napi::Value& value) {
   Options options(value, "options");
-  const LastTokenOptions result{.batch_tokens = read_batch_tokens(options),
-                                .share_prefixes = options.flag("sharePrefixes", true)};
+  const PrefixOptions result{.batch_tokens = read_batch_tokens(options), .share_prefixes = options.flag("sharePrefixes", true)};
   options.finish();
   return result;
 }
@@ -145,7 +144,7 @@ Napi::Value ModelHandle::over_rows(const Napi::CallbackInfo& info, RowFunction f
 
 Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  const LastTokenOptions options = read_last_token_options(info[1]);
+  const PrefixOptions options = read_prefix_options(info[1]);
   return submit(
       info, 2,
       [rows = std::move(rows), options](ModelState& state, const Job& job) {
@@ -156,7 +155,7 @@ Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::computed_tokens(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  const LastTokenOptions options = read_last_token_options(info[1]);
+  const PrefixOptions options = read_prefix_options(info[1]);
   return submit(
       info, 2,
       [rows = std::move(rows), options](ModelState& state, const Job&) {
@@ -165,7 +164,17 @@ Napi::Value ModelHandle::computed_tokens(const Napi::CallbackInfo& info) {
       [](Napi::Env env, int64_t tokens) { return Napi::Number::New(env, static_cast<double>(tokens)); });
 }
 
-Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) { return over_rows(info, training::logprob_rows); }
+Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) {
+  auto rows = read_rows(info[0], "rows");
+  const PrefixOptions options = read_prefix_options(info[1]);
+  return submit(
+      info, 2,
+      [rows = std::move(rows), options](ModelState& state, const Job& job) {
+        return training::logprob_rows(*state.model, rows, options.batch_tokens, job, options.share_prefixes);
+      },
+      tensor_result);
+}
+
 Napi::Value ModelHandle::hidden_states(const Napi::CallbackInfo& info) { return over_rows(info, training::hidden_rows); }
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) { return over_rows(info, training::logit_rows); }
 
@@ -184,7 +193,7 @@ Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::cache_features(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  const LastTokenOptions options = read_last_token_options(info[1]);
+  const PrefixOptions options = read_prefix_options(info[1]);
   return submit(
       info, 2,
       [rows = std::move(rows), options](ModelState& state, const Job& job) {

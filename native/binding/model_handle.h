@@ -28,7 +28,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   Napi::Value clone(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
 
-  // Rows in, one fp32 array out: logprobs, hiddenStates, logits.
+  // Rows in, one fp32 array out: hiddenStates, logits.
   using RowFunction = at::Tensor (*)(const models::Model&, const training::TokenRows&, int64_t, const Job&);
   Napi::Value over_rows(const Napi::CallbackInfo& info, RowFunction function);
 };

@@ -41,6 +41,7 @@ training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   result.kl_estimator = read_kl_estimator(options, "klEstimator", std::nullopt);
   result.old_from_sampling = options.choice<bool>("oldLogprobs", std::nullopt, {{"forward", false}, {"sampling", true}});
   result.share_forward = options.flag("shareForward", std::nullopt);
+  result.share_prefixes = options.flag("sharePrefixes", result.share_prefixes);
   result.early_stopping = options.flag("earlyStopping", std::nullopt);
   result.target_kl = options.number("targetKl", std::nullopt, kPositive);
   result.activation_checkpointing = options.flag("activationCheckpointing", false);

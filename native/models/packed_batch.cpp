@@ -88,6 +88,17 @@ at::Tensor PackedBatch::last_index() const {
   return index;
 }
 
+std::vector<int64_t> PackedBatch::tokens_of(int64_t row) const {
+  const auto* starts = cu_seqlens.const_data_ptr<int32_t>();
+  const int64_t end = ends[static_cast<size_t>(row)];
+  std::vector<int64_t> backwards;
+  for (int64_t s = std::upper_bound(starts, starts + cu_seqlens.size(0), end) - starts - 1; s >= 0;
+       s = parents.defined() ? parents.const_data_ptr<int32_t>()[s] : -1) {
+    for (int64_t token = starts[s + 1] - 1; token >= starts[s]; --token) backwards.push_back(token);
+  }
+  return {backwards.rbegin(), backwards.rend()};
+}
+
 PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, int64_t rows, int64_t vocab_size,
                  int64_t max_positions, const at::Device& device) {
   PRUDENT_CHECK(rows >= 1, "E_SHAPE", "lengths", "at least one row", "none");

@@ -21,6 +21,8 @@ struct PackedBatch {
   [[nodiscard]] int64_t tokens() const;
   // [rows] int64 on the CPU: index of each row's last token.
   [[nodiscard]] at::Tensor last_index() const;
+  // Where each token of a row stands, from its first to its last; what rows share is named by each of them.
+  [[nodiscard]] std::vector<int64_t> tokens_of(int64_t row) const;
 };
 
 // ids: sum(lengths) token ids, each in [0, vocab_size); every length >= 1 and <= max_positions (E_TOO_LONG, E_SHAPE, E_RANGE,

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
 #include "training/prediction_batch.h"
+#include "training/prediction_plan.h"
 #include "training/row_plan.h"
 
 namespace prudent::training {
@@ -92,26 +93,28 @@ at::Tensor logit_rows(const models::Model& model, const TokenRows& rows, int64_t
                  [&](const models::PackedBatch& batch) { return model.logits(model.hidden(batch)); });
 }
 
-at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {
+at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                        bool share_prefixes) {
   const c10::NoGradGuard no_grad;
   check_rows(rows, model.config(), "rows");
   const at::Tensor& weight = model.lm_weight();
-  const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
-  std::vector<at::Tensor> parts{at::empty({0}, at::kFloat)};
-  for (const auto& [first, last] : micro_batches(rows.lengths, batch_tokens, "batchTokens")) {
-    job.poll();
-    std::vector<int64_t> index;
-    for (int64_t row = first; row < last; ++row) {
-      if (rows.lengths[row] > 1) index.push_back(row);
-    }
-    if (!index.empty()) {
-      const PredictionBatch batch = pack_predictions(model, rows, prompt_lengths, index);
-      const at::Tensor hidden = predicting_hidden(model, batch);
-      parts.push_back(kernels::token_logprob(hidden, weight, std::nullopt, batch.targets, false).logprobs.to(at::kCPU));
-    }
-    job.report(last, rows.rows());
+  std::vector<int64_t> index;
+  for (int64_t row = 0; row < rows.rows(); ++row) {
+    if (rows.lengths[static_cast<size_t>(row)] > 1) index.push_back(row);
   }
-  return at::cat(parts).contiguous();
+  const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
+  const PredictionPlan plan(rows, prompt_lengths, index, batch_tokens,
+                            share_prefixes ? SharedPart::Everything : SharedPart::None);
+  std::vector<at::Tensor> parts{at::empty({0}, at::kFloat)};
+  for (const auto& range : plan.batches()) {
+    job.poll();
+    const PredictionBatch batch = plan.pack(model, range);
+    const at::Tensor hidden = predicting_hidden(model, batch);
+    const kernels::TokenLogprob out = kernels::token_logprob(hidden, weight, std::nullopt, batch.targets, false);
+    parts.push_back(per_predicted(batch, out.logprobs).to(at::kCPU));
+    job.report(range.second, static_cast<int64_t>(index.size()));
+  }
+  return plan.in_row_order(at::cat(parts).contiguous());
 }
 
 models::Generated generate_responses(const models::Model& model, const TokenRows& prompts, const std::vector<int64_t>& row_keys,

@@ -25,8 +25,10 @@ at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64
 // How many tokens the forwards of score_rows and feature_rows compute.
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes);
 
-// Log-probability of every token after the first of each row: [sum(lengths) - rows] fp32 on the CPU, rows end to end.
-at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);
+// Log-probability of every token after the first of each row: [sum(lengths) - rows] fp32 on the CPU, rows end to end. What rows
+// share at their beginning is computed once, log-probabilities included.
+at::Tensor logprob_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
+                        bool share_prefixes = true);
 
 // Hidden states after the final norm, [sum(lengths), hidden] fp32 on the CPU.
 at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job);

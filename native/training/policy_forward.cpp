@@ -20,17 +20,18 @@ std::vector<uint32_t> versions_of(const models::Model& model) {
 PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy, bool checkpoint) {
   const at::Tensor hidden = predicting_hidden(policy, batch, checkpoint);
   const kernels::TokenLogprob out = kernels::token_logprob(hidden, policy.lm_weight(), std::nullopt, batch.targets, want_entropy);
-  return {hidden, out.logprobs, policy.values(hidden), out.entropy};
+  return {per_predicted(batch, hidden), per_predicted(batch, out.logprobs), per_predicted(batch, policy.values(hidden)),
+          want_entropy ? per_predicted(batch, out.entropy) : out.entropy};
 }
 
-HeldForward::HeldForward(const models::Model& policy, const PredictionBatch& batch, bool checkpoint)
-    : policy_(&policy), versions_(versions_of(policy)) {
+HeldForward::HeldForward(const models::Model& policy, const PredictionBatch& batch, std::vector<int64_t> rows, bool checkpoint)
+    : policy_(&policy), rows_(std::move(rows)), versions_(versions_of(policy)) {
   const c10::AutoGradMode with_grad(true);
   forward_ = policy_forward(policy, batch, /*want_entropy=*/true, checkpoint);
 }
 
-std::optional<PolicyForward> HeldForward::take(const models::Model& policy) {
-  if (&policy != policy_ || !forward_.logprobs.defined()) return std::nullopt;
+std::optional<PolicyForward> HeldForward::take(const models::Model& policy, const std::vector<int64_t>& rows) {
+  if (&policy != policy_ || rows != rows_ || !forward_.logprobs.defined()) return std::nullopt;
   PolicyForward forward = std::exchange(forward_, {});
   if (versions_ != versions_of(policy)) return std::nullopt;
   return forward;

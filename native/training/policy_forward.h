@@ -27,16 +27,17 @@ PolicyForward policy_forward(const models::Model& policy, const PredictionBatch&
 // needs exactly this forward: same weights, same tokens. It is as large as the activations of that one batch.
 class HeldForward {
  public:
-  // Runs the forward with gradients on, whatever the grad mode is.
-  HeldForward(const models::Model& policy, const PredictionBatch& batch, bool checkpoint);
+  // Runs the forward with gradients on, whatever the grad mode is. rows: those of the batch, in its order.
+  HeldForward(const models::Model& policy, const PredictionBatch& batch, std::vector<int64_t> rows, bool checkpoint);
 
   [[nodiscard]] const PolicyForward& forward() const { return forward_; }
-  // Gives the forward away, once; nothing when it is gone already, or made with another policy, or when the policy's weights have
-  // been written to since (it is of no use then and is dropped).
-  std::optional<PolicyForward> take(const models::Model& policy);
+  // Gives the forward away, once; nothing when it is gone already, or made with another policy or of other rows, or when the
+  // policy's weights have been written to since (it is of no use then and is dropped).
+  std::optional<PolicyForward> take(const models::Model& policy, const std::vector<int64_t>& rows);
 
  private:
-  const models::Model* policy_;     // only to compare with
+  const models::Model* policy_;  // only to compare with
+  std::vector<int64_t> rows_;
   std::vector<uint32_t> versions_;  // of the parameters: every write in place counts one up
   PolicyForward forward_;
 };

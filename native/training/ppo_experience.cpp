@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/transfer.h"
 #include "kernels/variance_kl_advantage/variance_kl_advantage.h"
+#include "training/prediction_plan.h"
 
 namespace prudent::training {
 namespace {
@@ -36,6 +37,7 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
       scores_(scores),
       kl_weights_(kl_weights),
       micro_batch_tokens_(options.micro_batch_tokens),
+      share_prefixes_(options.share_prefixes),
       rows_(concatenate_rows(rollout.prompts, rollout.responses)),
       token_starts_(rollout.responses.offsets()) {
   const c10::NoGradGuard no_grad;
@@ -83,16 +85,15 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
 std::vector<PpoMicroBatch> PpoExperience::pack(std::vector<int64_t> index) const {
   const c10::NoGradGuard no_grad;
   std::sort(index.begin(), index.end());
-  std::vector<int32_t> costs;
-  costs.reserve(index.size());
-  for (const int64_t row : index) costs.push_back(rows_.lengths[row] - 1);  // the last token is not fed to the model
+  const PredictionPlan plan(rows_, rollout_.prompts.lengths, std::move(index), micro_batch_tokens_,
+                            share_prefixes_ ? SharedPart::Prompts : SharedPart::None, "microBatchTokens");
   std::vector<PpoMicroBatch> result;
-  for (const auto& [first, last] : micro_batches(costs, micro_batch_tokens_, "microBatchTokens")) {
-    const std::vector<int64_t> part(index.begin() + first, index.begin() + last);
+  for (const auto& range : plan.batches()) {
     PpoMicroBatch batch;
-    batch.prediction = pack_predictions(policy_, rows_, rollout_.prompts.lengths, part);
+    batch.rows = plan.rows_of(range);
+    batch.prediction = plan.pack(policy_, range);
     std::vector<int64_t> tokens;
-    for (const int64_t row : part) {
+    for (const int64_t row : batch.rows) {
       for (int64_t token = token_starts_[row]; token < token_starts_[row + 1]; ++token) tokens.push_back(token);
     }
     const at::Tensor token = to_device(at::tensor(tokens, at::kLong), advantages_.device());

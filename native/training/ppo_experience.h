@@ -16,6 +16,7 @@ namespace prudent::training {
 
 // The loss is a mean over tokens, blind to rows: the tokens of a micro-batch stand as one row of the loss kernel.
 struct PpoMicroBatch {
+  std::vector<int64_t> rows;  // in the order of the predictions
   PredictionBatch prediction;
   at::Tensor old_logprobs, old_values, advantages, returns;  // [1, predicted] fp32
   at::Tensor length;                                         // [1] int32: predicted
@@ -27,7 +28,7 @@ class PpoExperience {
   PpoExperience(const models::Model& policy, const Rollout& rollout, const std::vector<float>& scores,
                 const std::vector<float>& kl_weights, const PpoTrainerOptions& options);
 
-  // The given rows as micro-batches of at most micro_batch_tokens tokens.
+  // The given rows as micro-batches of at most micro_batch_tokens computed tokens.
   [[nodiscard]] std::vector<PpoMicroBatch> pack(std::vector<int64_t> index) const;
   // objective/*, ppo/mean_non_score_reward, ppo/*_scores, tokens/*.
   [[nodiscard]] PpoStats statistics() const;
@@ -38,6 +39,7 @@ class PpoExperience {
   const std::vector<float>& scores_;
   const std::vector<float>& kl_weights_;
   int64_t micro_batch_tokens_;
+  bool share_prefixes_;
   TokenRows rows_;                        // prompt + response
   std::vector<int64_t> token_starts_;     // [rows + 1]: where a row's response tokens begin in the tensors below
   at::Tensor advantages_, returns_, kl_;  // [response tokens] fp32, rows end to end, as those of the rollout

@@ -95,6 +95,7 @@ std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, con
   own.from_sampling = options_.old_from_sampling;
   const bool one_update = prompts.rows() <= options_.mini_batch_size;
   own.checkpoint = options_.activation_checkpointing;
+  own.share_prefixes = options_.share_prefixes;
   own.hold_tokens = options_.share_forward && !own.from_sampling && one_update ? options_.micro_batch_tokens : 0;
   return make_rollout(*policy_, *reference_, prompts, own, job);
 }
@@ -151,8 +152,7 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
 
 // The rollout's own forward, where the first update would compute the same: all rows, in one micro-batch.
 std::optional<PolicyForward> PpoTrainer::held_forward(const Rollout& rollout, const std::vector<PpoMicroBatch>& micro) const {
-  const bool all = rollout.held && micro.size() == 1 && micro.front().prediction.predicted() == rollout.logprobs.size(0);
-  return all ? rollout.held->take(*policy_) : std::nullopt;
+  return rollout.held && micro.size() == 1 ? rollout.held->take(*policy_, micro.front().rows) : std::nullopt;
 }
 
 PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, std::optional<PolicyForward> ready, double lr,

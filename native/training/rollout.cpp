@@ -5,12 +5,14 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
 #include "kernels/token_logprob/token_logprob.h"
 #include "training/inference.h"
 #include "training/prediction_batch.h"
+#include "training/prediction_plan.h"
 #include "training/stopwatch.h"
 
 namespace prudent::training {
@@ -26,12 +28,13 @@ struct Pair {
 
 // The reference first: its activations are gone before the policy's graph, when that is kept, is built. A policy whose part is
 // known from sampling runs for the exact KL alone.
-void evaluate(const Pair& models, const PredictionBatch& batch, const RolloutOptions& options, bool hold, Rollout& rollout,
-              Parts& parts) {
+// `hold`: the rows of the batch, when its forward is to be kept.
+void evaluate(const Pair& models, const PredictionBatch& batch, const RolloutOptions& options,
+              const std::optional<std::vector<int64_t>>& hold, Rollout& rollout, Parts& parts) {
   const at::Tensor ref_hidden = predicting_hidden(models.reference, batch), &ref_weight = models.reference.lm_weight();
   parts.ref_logprobs.push_back(kernels::token_logprob(ref_hidden, ref_weight, std::nullopt, batch.targets, false).logprobs);
   if (rollout.logprobs.defined() && !options.exact_kl) return;
-  if (hold) rollout.held = std::make_shared<HeldForward>(models.policy, batch, options.checkpoint);
+  if (hold) rollout.held = std::make_shared<HeldForward>(models.policy, batch, *hold, options.checkpoint);
   const PolicyForward forward = hold ? rollout.held->forward() : policy_forward(models.policy, batch, /*want_entropy=*/false);
   parts.logprobs.push_back(forward.logprobs.detach());
   parts.values.push_back(forward.values.detach());
@@ -43,22 +46,24 @@ std::shared_ptr<Rollout> complete(std::shared_ptr<Rollout> rollout, const Pair& 
                                   const Job& job) {
   const Stopwatch stopwatch;
   const TokenRows rows = concatenate_rows(rollout->prompts, rollout->responses);
-  const auto micro = micro_batches(rows.lengths, options.batch_tokens, "batchTokens");
-  const bool fits = rows.tokens() - rows.rows() <= options.hold_tokens;  // the last token of a row is not fed to the model
+  const SharedPart share = options.share_prefixes ? SharedPart::Prompts : SharedPart::None;
+  const PredictionPlan plan(rows, rollout->prompts.lengths, row_range(0, rows.rows()), options.batch_tokens, share);
+  const bool hold = plan.batches().size() == 1 && plan.computed_tokens() <= options.hold_tokens;
   Parts parts;
-  for (const auto& [first, last] : micro) {
+  for (const auto& range : plan.batches()) {
     job.poll();
-    const PredictionBatch batch = pack_predictions(models.policy, rows, rollout->prompts.lengths, row_range(first, last));
-    evaluate(models, batch, options, fits && micro.size() == 1, *rollout, parts);
+    evaluate(models, plan.pack(models.policy, range), options, hold ? std::make_optional(plan.rows_of(range)) : std::nullopt,
+             *rollout, parts);
   }
-  rollout->ref_logprobs = at::cat(parts.ref_logprobs);
+  const auto by_row = [&](const std::vector<at::Tensor>& by_place) { return plan.in_row_order(at::cat(by_place)); };
+  rollout->ref_logprobs = by_row(parts.ref_logprobs);
   if (!rollout->logprobs.defined()) {
-    rollout->logprobs = at::cat(parts.logprobs);
-    rollout->values = at::cat(parts.values);
+    rollout->logprobs = by_row(parts.logprobs);
+    rollout->values = by_row(parts.values);
   }
   rollout->kl_sums = row_sums(rollout->logprobs - rollout->ref_logprobs, rollout->responses.lengths);
   if (options.exact_kl) {
-    rollout->kl_per_token = at::cat(parts.kl);
+    rollout->kl_per_token = by_row(parts.kl);
     rollout->exact_kl_sums = row_sums(rollout->kl_per_token, rollout->responses.lengths);
   }
   rollout->forward_seconds = stopwatch.seconds();

@@ -15,17 +15,6 @@ namespace {
 // one language begin alike by chance.
 constexpr int32_t kPrefixStep = 4;
 
-std::vector<models::RowView> views_of(const TokenRows& rows) {
-  std::vector<models::RowView> views;
-  views.reserve(rows.lengths.size());
-  const int32_t* ids = rows.ids.data();
-  for (const int32_t length : rows.lengths) {
-    views.push_back({ids, length});
-    ids += length;
-  }
-  return views;
-}
-
 }  // namespace
 
 int32_t common_prefix(const models::RowView& a, const models::RowView& b) {
@@ -34,19 +23,24 @@ int32_t common_prefix(const models::RowView& a, const models::RowView& b) {
 }
 
 RowPlan::RowPlan(const TokenRows& rows, int64_t batch_tokens, bool share)
-    : order_(rows.lengths.size()), shared_(rows.lengths.size(), 0) {
-  PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
-  const std::vector<models::RowView> views = views_of(rows);
+    : RowPlan(rows.views(), rows.lengths, batch_tokens, share, "batchTokens") {}
+
+RowPlan::RowPlan(const std::vector<models::RowView>& rows, const std::vector<int32_t>& most_shared, int64_t batch_tokens,
+                 bool share, const std::string& argument)
+    : order_(rows.size()), shared_(rows.size(), 0) {
+  PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", argument, "an integer >= 1", std::to_string(batch_tokens));
   std::iota(order_.begin(), order_.end(), int64_t{0});
   if (share) {
     std::stable_sort(order_.begin(), order_.end(), [&](int64_t left, int64_t right) {
-      const models::RowView &a = views[static_cast<size_t>(left)], &b = views[static_cast<size_t>(right)];
+      const models::RowView &a = rows[static_cast<size_t>(left)], &b = rows[static_cast<size_t>(right)];
       return std::lexicographical_compare(a.ids, a.ids + a.length, b.ids, b.ids + b.length);
     });
   }
-  for (const int64_t row : order_) rows_.push_back(views[static_cast<size_t>(row)]);
+  for (const int64_t row : order_) rows_.push_back(rows[static_cast<size_t>(row)]);
   for (size_t place = 1; share && place < rows_.size(); ++place) {
-    shared_[place] = common_prefix(rows_[place - 1], rows_[place]) / kPrefixStep * kPrefixStep;
+    const int32_t most =
+        std::min(most_shared[static_cast<size_t>(order_[place - 1])], most_shared[static_cast<size_t>(order_[place])]);
+    shared_[place] = std::min(common_prefix(rows_[place - 1], rows_[place]), most) / kPrefixStep * kPrefixStep;
   }
   cut(batch_tokens);
 }

@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "models/model.h"
@@ -21,10 +23,17 @@ class RowPlan {
   // Checked rows, which must outlive the plan. Micro-batches of at most batch_tokens computed tokens (a dearer row is alone).
   // Without `share`: the given order, every row by itself. No result depends on the plan beyond rounding.
   RowPlan(const TokenRows& rows, int64_t batch_tokens, bool share);
+  // The same of rows whose first most_shared[row] tokens alone may be shared; `argument` names the budget in an error.
+  RowPlan(const std::vector<models::RowView>& rows, const std::vector<int32_t>& most_shared, int64_t batch_tokens, bool share,
+          const std::string& argument);
 
   [[nodiscard]] const std::vector<std::pair<int64_t, int64_t>>& batches() const { return batches_; }
   // Places first .. last - 1 of the plan.
   [[nodiscard]] models::PackedBatch pack(std::pair<int64_t, int64_t> batch, const at::Device& device) const;
+  // [rows] which row stands at each place.
+  [[nodiscard]] const std::vector<int64_t>& order() const { return order_; }
+  // [rows] by place: tokens in common with the place before, where both are in one micro-batch.
+  [[nodiscard]] const std::vector<int32_t>& shared() const { return shared_; }
   // [rows, ...] by place -> by row.
   [[nodiscard]] at::Tensor in_row_order(const at::Tensor& by_place) const;
   // Tokens that the forwards compute, of all those given.
@@ -33,9 +42,9 @@ class RowPlan {
  private:
   void cut(int64_t batch_tokens);
 
-  std::vector<int64_t> order_;         // [rows] which row stands at each place
+  std::vector<int64_t> order_;
   std::vector<models::RowView> rows_;  // [rows] by place
-  std::vector<int32_t> shared_;        // [rows] tokens in common with the place before
+  std::vector<int32_t> shared_;
   std::vector<std::pair<int64_t, int64_t>> batches_;
   int64_t computed_tokens_ = 0;
 };

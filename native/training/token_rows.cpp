@@ -14,6 +14,17 @@ std::vector<int64_t> TokenRows::offsets() const {
   return result;
 }
 
+std::vector<models::RowView> TokenRows::views() const {
+  std::vector<models::RowView> result;
+  result.reserve(lengths.size());
+  const int32_t* first = ids.data();
+  for (const int32_t length : lengths) {
+    result.push_back({first, length});
+    first += length;
+  }
+  return result;
+}
+
 TokenRows TokenRows::select(const std::vector<int64_t>& index) const {
   const std::vector<int64_t> starts = offsets();
   TokenRows result;

@@ -20,6 +20,8 @@ struct TokenRows {
   [[nodiscard]] int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   // [rows + 1]: offsets()[r] is where row r begins in ids.
   [[nodiscard]] std::vector<int64_t> offsets() const;
+  // Each row's tokens; valid as long as `ids` is.
+  [[nodiscard]] std::vector<models::RowView> views() const;
   // The rows named by `index`, in that order.
   [[nodiscard]] TokenRows select(const std::vector<int64_t>& index) const;
 };

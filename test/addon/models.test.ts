@@ -91,6 +91,17 @@ describe('RewardModel', () => {
     )
   })
 
+  test('log-probabilities of what rows have in common are computed once, and are the same', async () => {
+    await using policy = await Policy.load(join(folder, 'policy'), { dtype: 'float32' })
+    const beginning = Array.from({ length: 16 }, (_, position) => (position * 7) % 90)
+    const ids = [[...beginning, 3, 4], [9, 8, 7], [...beginning, 5], [...beginning, 3, 6], [1]]
+    const flat = async (options?: { sharePrefixes: boolean }) =>
+      (await policy.logprobs({ ids }, options)).flatMap((row) => Array.from(row))
+    const [shared, apart] = [await flat(), await flat({ sharePrefixes: false })]
+    expect(largestDifference(shared, apart)).toBeLessThan(BATCHING)
+    expect(largestDifference([...shared].reverse(), apart)).toBeGreaterThan(BATCHING)
+  })
+
   test('heads are read, replaced, saved and loaded', async () => {
     await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
     const weights = Float32Array.from({ length: 10 * 24 }, (_, index) => Math.sin(index))

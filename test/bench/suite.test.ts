@@ -64,12 +64,12 @@ function fakeJob(answers: Record<string, number[]>) {
   return { name: 'training/fake', reference: peer, contestants, comparisons: [{ ours, peer, goal: { memory: 0.5 } }] }
 }
 
-async function runFake(answers: Record<string, number[]>, rounds = 3) {
+async function runFake(answers: Record<string, number[]>, rounds = 3, more: object = {}) {
   const { runJob } = await support('run-job')
   const said: string[] = []
   const peers = { today: { python: process.execPath, env: {} } }
   const environment = { threads: 1, peers, rounds, warmups: 1, quick: true, say: (line: string) => said.push(line) }
-  const outcome = await runJob(fakeJob(answers), { ...environment, peerScript: FAKE_SIDE })
+  const outcome = await runJob({ ...fakeJob(answers), ...more }, { ...environment, peerScript: FAKE_SIDE })
   return { ...outcome, said }
 }
 
@@ -93,7 +93,17 @@ describe('a job', () => {
   test('gives no row when the results differ', async () => {
     const { rows, problems } = await runFake({ small: [1, 2.5], large: [1, 2] }, 1)
     expect(rows).toEqual([])
-    expect(problems).toEqual([expect.stringContaining('small: scores is off by')])
+    expect(problems).toEqual([expect.stringContaining('small: against large: scores is off by')])
+  })
+
+  test('is held against a second reference of its own dtype where the job names one', async () => {
+    const also = { float32: { reference: 'third', tolerances: { scores: 1e-3 } } }
+    const answers = { ours: [1, 2.0001], peer: [1, 2], third: [1, 2.5] }
+    const { problems } = await runFake(answers, 1, { tolerances: { float32: { scores: 0.5 } }, also })
+    expect(problems).toEqual([
+      expect.stringContaining('ours: against third: scores is off by'),
+      expect.stringContaining('peer: against third: scores is off by'),
+    ])
   })
 
   test('fails with what the side said when it dies', async () => {

@@ -158,6 +158,18 @@ describe('flow of rows', () => {
     const [flatSmall, flatLarge] = [small, large].map((rows) => rows.flatMap((row) => row.scores))
     expect(relativeError(flatSmall as number[], flatLarge as number[])).toBeLessThan(tolerances.modelOutput)
   })
+  test.each(['score', 'logprobs'])('%s: --no-share-prefixes changes nothing beyond rounding', async (name) => {
+    const beginning = Array.from({ length: 12 }, (_, at) => 3 + at)
+    const input = lines(Array.from({ length: 8 }, (_, row) => ({ input_ids: [...beginning, row, (row * 5) % 9] })))
+    const folder = name === 'score' ? 'gpt2-reward' : 'gpt2-policy'
+    const values = async (...options: string[]) =>
+      (await run<{ scores?: number[]; logprobs?: number[] }>([name, ...model(folder), ...options], input)).flatMap(
+        ({ scores, logprobs }) => scores ?? logprobs ?? [],
+      )
+    const [shared, apart] = [await values(), await values('--no-share-prefixes')]
+    expect(apart).toHaveLength(name === 'score' ? shared.length : 8 * 13)
+    expect(relativeError(shared, apart)).toBeLessThan(tolerances.modelOutput)
+  })
   test('a file in, a file out, beside nothing else', async () => {
     const [input, output] = [join(folder, 'in.jsonl'), join(folder, 'out', 'scores.jsonl')]
     await writeFile(input, lines([{ text: 'a' }, { text: 'b' }]))

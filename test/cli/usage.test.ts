@@ -26,6 +26,11 @@ describe.each(['score', 'generate', 'logprobs'])('%s', (name) => {
     }
   })
 
+  test('--no-share-prefixes is where rows are read, not where they are made', async () => {
+    const { stdout } = await runCommand([name, '--help'])
+    expect(stdout.includes('--no-share-prefixes')).toBe(name !== 'generate')
+  })
+
   const wrong: [string, string[], string][] = [
     ['a missing option', [], '--model'],
     ['an unknown option', ['--model', 'x', '--nope'], '--nope'],

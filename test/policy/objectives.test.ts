@@ -120,3 +120,14 @@ test('which objectives need reference responses', () => {
   expect(center({ kind: 'lcb', k: 1, sigma: { center: 'reference' } })).toBe('reference')
   expect(center({ kind: 'variance-kl', sigma: { center: 'reference', constant: 1 } })).toBe('none')
 })
+
+test('identities: k = 0 is vanilla, lambda = 0 is the ensemble mean', () => {
+  const rewarded = (settings: unknown) => {
+    const { scores, klWeights } = evaluate(settings)
+    return { scores, klWeights }
+  }
+  expect(rewarded({ kind: 'lcb', k: 0 })).toEqual(rewarded({ kind: 'vanilla' }))
+  expect(rewarded({ kind: 'mean-variance', lambda: 0 })).toEqual(rewarded({ kind: 'mean' }))
+  expect(rewarded({ kind: 'lcb', k: 0.1 })).not.toEqual(rewarded({ kind: 'vanilla' }))
+  expect(rewarded({ kind: 'mean-variance', lambda: 0.1 })).not.toEqual(rewarded({ kind: 'mean' }))
+})

@@ -104,6 +104,36 @@ describe('controls', () => {
   })
 })
 
+test('where old log-probs come from, whether a forward is shared, and whether prompts are, reach the trainer', async () => {
+  const whole = { miniBatchSize: 16, optimiser: { lr: 1e-3 } }
+  const run = (settings: object) => trained({ settings: { ...whole, ...settings }, steps: 2 })
+  const firstError = (result: Awaited<ReturnType<typeof trained>>) =>
+    result.metrics[0]?.['ppo/policy/first_ratio_error']
+  const plain = await run({})
+  expect(firstError(plain)).toBe(0)
+  const apart = await run({ shareForward: false })
+  expect(apart.metrics).toEqual(plain.metrics)
+  const sampled = await run({ oldLogprobs: 'sampling' })
+  expect(firstError(sampled)).toBeGreaterThan(0)
+  expect(firstError(sampled)).toBeLessThan(1e-4)
+  expect(ppoSettings.parse({})).toMatchObject({ oldLogprobs: 'forward', shareForward: true, sharePrefixes: true })
+  await expect(run({ oldLogprobs: 'sampling', sampling: { minNewTokens: 1, maxNewTokens: 5 } })).rejects.toMatchObject({
+    code: 'E_RANGE',
+    argument: 'minNewTokens',
+  })
+})
+
+test('prompts that begin alike are computed once unless sharePrefixes is off', async () => {
+  const beginning = Array.from({ length: 12 }, (_, position) => (position * 7) % 50)
+  const ids = prompts.ids.map((row) => Int32Array.from([...beginning, ...row]))
+  const run = (sharePrefixes: boolean) =>
+    trained({ prompts: { ...prompts, ids }, settings: { sharePrefixes }, steps: 1 })
+  const [shared, apart] = [await run(true), await run(false)]
+  const difference = Math.max(...shared.probe.map((value, i) => Math.abs(value - (apart.probe[i] as number))))
+  expect(difference).toBeGreaterThan(0)
+  expect(difference).toBeLessThan(1e-3)
+})
+
 test('many at once on one reference and one scorer give what each gives alone', async () => {
   const jobs = [0, 1, 2].map((head) => ({ head, settings: { ...kl(0.2), ...variance({}), seed: head } }))
   const alone: Awaited<ReturnType<typeof trained>>[] = []

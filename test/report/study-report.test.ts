@@ -37,6 +37,33 @@ describe('study report', () => {
     expect(text).toContain('0.432 [0.123, 0.876]')
     expect(await studyReport(summarySchema.parse(summaryFixture()))).not.toContain('0.432 [0.123')
   })
+
+  it('shows every attempt of a refined beta and says in one sentence what was done', async () => {
+    const text = await studyReport(summarySchema.parse(summaryFixture()))
+    expect(text).toContain('β refined by the final KL of the compared policies')
+    expect(text).toContain('more than 3.0 % off vanilla’s, β was moved and the method trained again')
+    expect(text).toContain('at most 2 times')
+    expect(text).toContain('trained again: 1 of 1, matched after it: 1')
+    const attempts = [...text.matchAll(/<tr>(?:(?!<\/tr>).)*>(?:calibrated|refined \d)<.*?<\/tr>/gs)].map(
+      ([row]) => row,
+    )
+    expect(attempts).toHaveLength(2)
+    expect(attempts[0]).toContain('-6.5 % [-12.0 %, 2.0 %]')
+    expect(attempts[1]).toContain('0.2811')
+  })
+
+  it('says so when no beta had to be refined, when none was allowed to, and nothing of older summaries', async () => {
+    const summary = summaryFixture()
+    const refinement = summary.calibration[1]?.refinement
+    if (!refinement) throw new Error('the fixture has a refinement')
+    refinement.attempts = refinement.attempts.slice(1)
+    expect(await studyReport(summarySchema.parse(summary))).toContain('No method was trained again')
+    refinement.limit = 0
+    expect(await studyReport(summarySchema.parse(summary))).toContain('Refinement was off')
+    const older = summary.calibration.map(({ refinement, ...calibrated }) => calibrated)
+    const text = await studyReport(summarySchema.parse({ ...summary, calibration: older }))
+    expect(text).not.toContain('β refined')
+  })
 })
 
 describe('training report', () => {

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { lockFile } from '../../ts/run/lock.js'
 import { RunDirectory } from '../../ts/run/run-directory.js'
 
 const config = { seed: 1, model: { path: 'm', revision: undefined }, lr: 1e-5, names: ['a', 'b'] }
@@ -68,6 +69,30 @@ describe('lock', () => {
     await (await open()).close()
     await writeFile(join(folder, 'run.lock'), JSON.stringify({ pid: 1, host: 'elsewhere', started: '1', id: 'x' }))
     await expect(open()).rejects.toMatchObject({ code: 'E_LOCKED', message: expect.stringContaining('elsewhere') })
+  })
+
+  test('a lock of another machine, or of another container of one name, is taken over once it gives no sign of life', async () => {
+    await (await open()).close()
+    const path = join(folder, 'run.lock')
+    const elsewhere = { pid: process.pid, host: 'elsewhere', started: '1', id: 'x', heartbeat: 1000 }
+    for (const owner of [elsewhere, { ...elsewhere, host: hostname(), space: 'pid:[1]' }]) {
+      await writeFile(path, JSON.stringify(owner))
+      await expect(open()).rejects.toMatchObject({ code: 'E_LOCKED' })
+      const longAgo = Date.now() / 1000 - 60
+      await utimes(path, longAgo, longAgo)
+      await (await open()).close()
+    }
+  })
+
+  test('a lock that is held gives signs of life and stays readable', async () => {
+    await mkdir(folder)
+    const path = join(folder, 'a.lock')
+    const lock = await lockFile(path, { heartbeatMs: 5 })
+    const { size } = await stat(path)
+    while ((await stat(path)).size <= size + 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    await expect(lockFile(path)).rejects.toMatchObject({ code: 'E_LOCKED', received: String(process.pid) })
+    await lock.release()
+    expect(await readdir(folder)).toEqual([])
   })
 
   test('many at once: exactly one gets it', async () => {

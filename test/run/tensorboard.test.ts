@@ -1,10 +1,11 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { RunDirectory } from '../../ts/run/run-directory.js'
 import { crc32c, EventWriter, maskedCrc32c } from '../../ts/run/tensorboard.js'
+import { pythonWith } from '../support/trackers.js'
 import { readEvents } from './read-events.js'
 
 let folder: string
@@ -70,28 +71,35 @@ test('a resumed run tells TensorBoard which steps to forget', async () => {
   expect(second.slice(2).map((event) => event.step)).toEqual([3, 4])
 })
 
-const python = process.env.PRUDENT_PEERS_PYTHON ?? 'python3'
-const hasTensorboard = spawnSync(python, ['-c', 'import tensorboard']).status === 0
-const testWithTensorboard = hasTensorboard ? test : test.skip
+const python = pythonWith('tensorboard')
+const testWithTensorboard = python === null ? test.skip : test
 
-testWithTensorboard('tensorboard reads the file', async () => {
-  const writer = await EventWriter.create(folder)
-  await writer.scalars(1, { 'train/loss': 0.5 })
-  await writer.scalars(2, { 'train/loss': 0.25 })
-  await writer.close()
-  const program = `
+testWithTensorboard(
+  'tensorboard reads the files of a run that was stopped and resumed, each step once',
+  async () => {
+    const run = async (last: number, checkpointAt: number) => {
+      const directory = await RunDirectory.open(folder, { config: {} })
+      const start = (await directory.resume())?.step ?? 0
+      for (let step = start + 1; step <= last; step++) {
+        await directory.log({ step, 'train/loss': start + 1 / step, 'objective/kl': step })
+        if (step === checkpointAt) await directory.saveCheckpoint(step, async () => {})
+      }
+      await directory.close()
+    }
+    const read = `
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 import json, sys
 events = EventAccumulator(sys.argv[1]); events.Reload()
 print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()['scalars']}))`
-  const output = execFileSync(python, ['-c', program, folder], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  expect(JSON.parse(output)).toEqual({
-    'train/loss': [
-      [1, 0.5],
-      [2, 0.25],
-    ],
-  })
-})
+    await run(4, 2)
+    await run(5, 5)
+    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore']
+    const output = execFileSync(python as string, ['-c', read, folder], { encoding: 'utf8', stdio })
+    const steps = [1, 2, 3, 4, 5]
+    expect(JSON.parse(output)).toEqual({
+      'train/loss': steps.map((step) => [step, Math.fround((step > 2 ? 2 : 0) + 1 / step)]),
+      'objective/kl': steps.map((step) => [step, step]),
+    })
+  },
+  60_000,
+)

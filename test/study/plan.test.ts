@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import type { ComparisonConfig } from '../../ts/study/config.js'
+import { referenceSamples } from '../../ts/study/measure.js'
 import { planStudy, policySeed, unitName } from '../../ts/study/plan.js'
 
 const comparisons: ComparisonConfig[] = [
@@ -52,4 +53,11 @@ describe('plan', () => {
   test('exactly one comparison is primary', () => {
     expect(planStudy(config).comparisons.filter((comparison) => comparison.primary)).toHaveLength(1)
   })
+})
+
+test('the reference is sampled as often as a method has policies, unless told otherwise', () => {
+  const evaluation = { responses: 8, gateSamples: 8, batchTokens: 8 }
+  const layout = { ensembles: 10, heads: 10, trials: 1 }
+  expect(referenceSamples({ layout, evaluation })).toBe(100)
+  expect(referenceSamples({ layout, evaluation: { ...evaluation, referenceSamples: 7 } })).toBe(7)
 })

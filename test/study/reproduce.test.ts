@@ -114,6 +114,51 @@ describe('prudent reproduce at its smallest size', () => {
     expect(summaryOf('whole').verdicts.level).toBe(0.9)
   }, 60_000)
 
+  test('every arm but vanilla tells how its KL was matched; the policies compared are those of the attempt used', () => {
+    const summary = summaryOf('whole')
+    const attempts = summary.calibration.map(({ refinement }) => refinement?.attempts.length ?? 0)
+    expect(summary.calibration.map(({ arm }) => arm.endsWith('/vanilla'))).toEqual(attempts.map((count) => count === 0))
+    // The smoke config's tolerance lets no arm match.
+    expect(attempts.filter((count) => count > 0)).toEqual([2, 2, 2])
+    for (const { arm, refinement } of summary.calibration) {
+      const used = refinement?.attempts.find((attempt) => attempt.used)
+      if (!used) continue
+      const own = summary.policies.filter((policy) => policy.arm === arm)
+      expect(own.map((policy) => policy.beta)).toEqual(own.map(() => used.beta))
+      expect(summary.arms.find((entry) => entry.id === arm)?.beta).toBe(used.beta)
+      const byTruth = summary.verdicts.list.find((verdict) => verdict.treatment === arm && verdict.judge === 'truth')
+      expect(byTruth?.klDifference).toMatchObject({ ...used.difference, matched: used.matched })
+    }
+  })
+
+  test('without refinement arms are compared at the calibrated beta, and nothing is done again', async () => {
+    const off = await reproduce('whole', '--set', 'calibration.refinements=0')
+    expect(off.code).toBe(0)
+    expect(off.stderr).not.toContain(' …')
+    for (const { arm, beta, refinement } of summaryOf('whole').calibration) {
+      expect(refinement?.attempts.length ?? 1).toBe(1)
+      expect(summaryOf('whole').arms.find((entry) => entry.id === arm)?.beta).toBe(beta)
+    }
+  }, 60_000)
+
+  test('a judge that exists is measured and not trained, and nothing before it is done again', async () => {
+    const stages = readdirSync(path.join(runFolder('whole'), 'stages'))
+    const trained = path.join(
+      runFolder('whole'),
+      'stages',
+      stages.find((stage) => stage.startsWith('judge-model')) as string,
+    )
+    const judged = await reproduce('whole', '--set', `models.judge={model: ${path.join(trained, 'model')}}`)
+    expect({ code: judged.code, stderr: judged.code === 0 ? '' : judged.stderr }).toEqual({ code: 0, stderr: '' })
+    const begun = [...judged.stderr.matchAll(/^(\S+) …$/gm)].map((match) => match[1] as string)
+    expect(begun[0]).toBe('judge-model')
+    expect(begun.filter((stage) => /^(language|reward|ensembles)/.test(stage))).toEqual([])
+    const summary = summarySchema.parse(summaryOf('whole'))
+    expect(summary.judgeModel).toMatchObject({ steps: 0, loss: [] })
+    const own = JSON.parse(readFileSync(path.join(trained, 'done.json'), 'utf8')) as { value: Summary['judgeModel'] }
+    expect(summary.judgeModel.heldOutAccuracy).toBe(own.value.heldOutAccuracy)
+  }, 60_000)
+
   test('bad configuration: exit 2, file, line and key named', async () => {
     const bad = await reproduce('bad', '--set', 'layout.heads=1')
     expect(bad.code).toBe(2)

@@ -28,18 +28,16 @@ test('a stage runs once; other dependencies run it again beside the first', asyn
 test('a stage that failed is run again, and the units that it finished are not', async () => {
   const made: number[] = []
   const run = (failAt: number) =>
-    new StageStore(folder).stage('units', [], async (context) => {
-      const store = new StageStore(folder)
-      const values: number[] = []
-      for (let i = 0; i < 4; i += 1) {
-        if (i === failAt) throw new Error('killed')
-        const unit = await store.unit(context, `unit-${i}`, async () => {
+    new StageStore(folder).sharedStage('units', [], async (context) => {
+      const units = [0, 1, 2, 3].map((i) => ({
+        name: `unit-${i}`,
+        work: async () => {
+          if (i === failAt) throw new Error('killed')
           made.push(i)
           return { value: i * i }
-        })
-        values.push(unit.value)
-      }
-      return values
+        },
+      }))
+      return (await new StageStore(folder).units(context, units, { width: 1 })).map((unit) => unit.value)
     })
   await expect(run(2)).rejects.toThrow('killed')
   expect((await run(-1)).value).toEqual([0, 1, 4, 9])

@@ -5,8 +5,10 @@ import { correlation, histogram, quantile, variance } from '../../ts/evaluation/
 import { fUpper, normalCdf, normalQuantile, studentTwoSided } from '../../ts/study/statistics/distributions.js'
 import {
   bootstrap,
+  type IntervalEstimate,
   pairedMeanDifference,
   pairedRiskDifference,
+  relativeDifference,
   resample,
   varianceRatio,
 } from '../../ts/study/statistics/intervals.js'
@@ -24,6 +26,11 @@ interface PairedCase {
 }
 const golden = JSON.parse(readFileSync('test/golden/statistics.json', 'utf8')) as {
   paired: PairedCase[]
+  intervals: (Record<'varianceRatio' | 'meanDifference' | 'relativeDifference', IntervalEstimate> & {
+    draws: number[][]
+    scipyVarianceRatio: [number, number]
+  })[]
+  risks: { cells: [number, number, number, number]; level: number; interval: IntervalEstimate }[]
   distributions: Record<'studentTwoSided' | 'fUpper' | 'normalCdf' | 'normalQuantile', number[][]>
 }
 
@@ -70,6 +77,46 @@ test.each(golden.distributions.fUpper)('F=%d (%d, %d)', (f, a, b, p) =>
 test.each(golden.distributions.normalCdf)('normal cdf at %d', (z, p) => expect(close(normalCdf(z), p ?? 0)).toBe(true))
 test.each(golden.distributions.normalQuantile)('normal quantile at %d', (p, z) => {
   expect(Math.abs(normalQuantile(p) - (z ?? 0))).toBeLessThan(1e-9)
+})
+
+describe('intervals agree with numpy and scipy', () => {
+  const closeInterval = (actual: IntervalEstimate, expected: IntervalEstimate) =>
+    (['estimate', 'low', 'high'] as const).every(
+      (key) => Math.abs(actual[key] - expected[key]) <= 1e-9 * Math.max(1, Math.abs(expected[key])),
+    )
+  const cases = golden.intervals.map((row, i) => ({ ...row, ...(golden.paired[i] as PairedCase) }))
+
+  test.each(cases)('the percentile bootstrap with given draws, case %#', ({ x, y, draws, ...expected }) => {
+    const options = { level: 0.95, draws: draws.map((rows) => Int32Array.from(rows)) }
+    expect(closeInterval(varianceRatio(x, y, options), expected.varianceRatio)).toBe(true)
+    expect(closeInterval(pairedMeanDifference(x, y, options), expected.meanDifference)).toBe(true)
+    expect(closeInterval(relativeDifference(x, y, options), expected.relativeDifference)).toBe(true)
+    const unpaired = varianceRatio(x, y.toReversed(), options)
+    expect(closeInterval(unpaired, expected.varianceRatio)).toBe(false)
+  })
+
+  test.each(cases)(
+    'the variance ratio with draws of its own, within the noise of resampling, case %#',
+    ({ x, y, scipyVarianceRatio }) => {
+      const { low, high } = varianceRatio(x, y, {
+        level: 0.95,
+        draws: resample(x.length, 10_000, Random.from(1, 'many')),
+      })
+      const [expectedLow, expectedHigh] = scipyVarianceRatio
+      // A tail quantile of 10,000 draws has a relative error of about 2 % here, in each of the two.
+      expect(Math.abs(Math.log(low / expectedLow))).toBeLessThan(0.1)
+      expect(Math.abs(Math.log(high / expectedHigh))).toBeLessThan(0.1)
+    },
+  )
+
+  test.each(golden.risks)('paired risks, cells $cells at $level', ({ cells, level, interval }) => {
+    const pairs = cells.flatMap((count, i) => new Array<number>(count).fill(i))
+    const treatment = pairs.map((cell) => cell === 0 || cell === 1)
+    const baseline = pairs.map((cell) => cell === 0 || cell === 2)
+    expect(closeInterval(pairedRiskDifference(treatment, baseline, level), interval)).toBe(true)
+    const moved = cells[0] > 0 ? treatment.map((value, i) => (i === 0 ? !value : value)) : treatment.map(() => true)
+    expect(closeInterval(pairedRiskDifference(moved, baseline, level), interval)).toBe(false)
+  })
 })
 
 describe('intervals', () => {

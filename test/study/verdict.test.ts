@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
 import type { PrudentError } from '../../ts/errors.js'
-import { requireComplete } from '../../ts/study/aggregate.js'
+import { headlineOf, requireComplete } from '../../ts/study/aggregate.js'
 import { planStudy } from '../../ts/study/plan.js'
-import type { Check, PolicyResult } from '../../ts/study/summary.js'
+import type { Check, PolicyResult, Verdict } from '../../ts/study/summary.js'
 import { compareArms, decide, type JudgedPolicy } from '../../ts/study/verdict.js'
 
 const rules = { level: 0.95, resamples: 800, holdsBelow: 1, failsAbove: 0.8, maxRiskIncrease: 0, klTolerance: 0.03 }
@@ -102,4 +102,27 @@ describe('aggregation', () => {
       /not planned/,
     )
   })
+})
+
+describe('headline', () => {
+  const verdict = (treatment: string, outcome: Verdict['outcome'], primary = false) =>
+    ({
+      ...{ treatment, outcome, primary, recipe: 'anchored', center: 'reference', judge: 'truth' },
+      ...{ reasons: ['A.', 'B.'], varianceRatio: { estimate: 0.71, low: 0.6, high: 0.9 } },
+    }) as Verdict
+  const sigma = (outcome: Verdict['outcome']) => verdict('anchored/sigma/reference', outcome, true)
+  const shuffled = (outcome: Verdict['outcome']) => verdict('anchored/shuffled/reference', outcome)
+
+  test('says when the control holds as well', () => {
+    const { outcome, sentence } = headlineOf([sigma('holds'), shuffled('holds')])
+    expect(outcome).toBe('holds')
+    expect(sentence).toMatch(/^A\. B\. The control.*holds too \(0\.71\)/)
+  })
+  test.each([
+    [[sigma('holds'), shuffled('inconclusive')]],
+    [[sigma('inconclusive'), shuffled('holds')]],
+    [[sigma('holds')]],
+    [[sigma('holds'), { ...shuffled('holds'), judge: 'model' as const }]],
+  ])('and nothing of it otherwise, %#', (list) => expect(headlineOf(list).sentence).toBe('A. B.'))
+  test('without a primary comparison there is no claim', () => expect(headlineOf([]).outcome).toBe('inconclusive'))
 })

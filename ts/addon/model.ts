@@ -2,7 +2,7 @@ import { argumentError } from '../errors.js'
 import { type CallOptions, callNative } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
-import type { Dtype, LoadModelOptions, ModelInfo, NativeModel } from './native.js'
+import type { Dtype, LoadModelOptions, ModelInfo, NativeModel, PrefixOptions } from './native.js'
 
 /** Tokens of one forward when nothing else is asked for. */
 export const DEFAULT_BATCH_TOKENS = 8192
@@ -17,6 +17,14 @@ export interface ModelOptions extends CallOptions {
 export interface BatchedCallOptions extends CallOptions {
   /** Upper bound of tokens in one forward (default 8192); memory grows with it, results agree within rounding. */
   batchTokens?: number
+}
+
+export interface PrefixCallOptions extends BatchedCallOptions {
+  /**
+   * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once (default true); results
+   * agree within rounding.
+   */
+  sharePrefixes?: boolean
 }
 
 export interface SaveOptions extends CallOptions {
@@ -55,4 +63,8 @@ export function batchOf(options: { batchTokens?: number } | undefined): { batchT
   if (!Number.isInteger(batchTokens) || batchTokens < 1)
     throw argumentError('E_RANGE', 'batchTokens', 'an integer >= 1', String(batchTokens))
   return { batchTokens }
+}
+
+export function prefixOptionsOf(options: PrefixCallOptions | undefined): PrefixOptions {
+  return { ...batchOf(options), sharePrefixes: options?.sharePrefixes ?? true }
 }

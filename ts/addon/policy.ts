@@ -1,5 +1,13 @@
 import { loadAddon } from './load.js'
-import { type BatchedCallOptions, batchOf, loadNativeModel, Model, type ModelOptions } from './model.js'
+import {
+  type BatchedCallOptions,
+  batchOf,
+  loadNativeModel,
+  Model,
+  type ModelOptions,
+  type PrefixCallOptions,
+  prefixOptionsOf,
+} from './model.js'
 import type { GenerateOptions } from './native.js'
 import { fromTokenRows, splitRows, type TokenIds, toTokenRows } from './rows.js'
 
@@ -45,10 +53,10 @@ export class Policy extends Model {
   }
 
   /** Natural log-probability of every token after the first of each row. */
-  async logprobs(input: { ids: readonly TokenIds[] }, options?: BatchedCallOptions): Promise<Float32Array[]> {
+  async logprobs(input: { ids: readonly TokenIds[] }, options?: PrefixCallOptions): Promise<Float32Array[]> {
     const rows = toTokenRows(input.ids, 'ids')
     if (rows.lengths.length === 0) return []
-    const values = await this.call(options, (native, call) => native.logprobs(rows, batchOf(options), call))
+    const values = await this.call(options, (native, call) => native.logprobs(rows, prefixOptionsOf(options), call))
     return splitRows(
       values,
       rows.lengths.map((length) => length - 1),

@@ -23,6 +23,7 @@ export const PPO_DEFAULTS: PpoTrainerOptions = {
   klEstimator: 'kl',
   oldLogprobs: 'forward',
   shareForward: true,
+  sharePrefixes: true,
   earlyStopping: false,
   targetKl: 1,
 }

@@ -1,7 +1,6 @@
 import { argumentError } from '../errors.js'
 import { FeatureCache } from './feature-cache.js'
-import { type BatchedCallOptions, batchOf, loadNativeModel, Model, type ModelOptions } from './model.js'
-import type { LastTokenOptions } from './native.js'
+import { loadNativeModel, Model, type ModelOptions, type PrefixCallOptions, prefixOptionsOf } from './model.js'
 import { type TokenIds, toTokenRows } from './rows.js'
 
 /** Scores of one row. */
@@ -20,13 +19,7 @@ export interface RewardModelOptions extends ModelOptions {
   seed?: number
 }
 
-export interface ScoreCallOptions extends BatchedCallOptions {
-  /**
-   * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once (default true); results
-   * agree within rounding.
-   */
-  sharePrefixes?: boolean
-}
+export type ScoreCallOptions = PrefixCallOptions
 
 /** A sequence classifier with one output a reward head, from a Hugging Face folder. */
 export class RewardModel extends Model {
@@ -47,7 +40,7 @@ export class RewardModel extends Model {
   async score(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<RowScore[]> {
     const rows = toTokenRows(input.ids, 'ids')
     if (rows.lengths.length === 0) return []
-    const values = await this.call(options, (native, call) => native.score(rows, lastTokenOf(options), call))
+    const values = await this.call(options, (native, call) => native.score(rows, prefixOptionsOf(options), call))
     const heads = values.length / rows.lengths.length
     return Array.from(rows.lengths, (_, row) => rowScore(values.subarray(row * heads, (row + 1) * heads)))
   }
@@ -56,14 +49,14 @@ export class RewardModel extends Model {
   async computedTokens(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<number> {
     const rows = toTokenRows(input.ids, 'ids')
     if (rows.lengths.length === 0) return 0
-    return this.call(options, (native, call) => native.computedTokens(rows, lastTokenOf(options), call))
+    return this.call(options, (native, call) => native.computedTokens(rows, prefixOptionsOf(options), call))
   }
 
   /** Last-token hidden states of every row, kept natively, to train and score heads on a frozen base. */
   async features(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<FeatureCache> {
     const rows = toTokenRows(input.ids, 'ids')
     return new FeatureCache(
-      await this.call(options, (native, call) => native.cacheFeatures(rows, lastTokenOf(options), call)),
+      await this.call(options, (native, call) => native.cacheFeatures(rows, prefixOptionsOf(options), call)),
     )
   }
 
@@ -80,10 +73,6 @@ export class RewardModel extends Model {
   async clone(): Promise<RewardModel> {
     return new RewardModel(await this.call(undefined, (native) => native.clone()))
   }
-}
-
-function lastTokenOf(options: ScoreCallOptions | undefined): LastTokenOptions {
-  return { ...batchOf(options), sharePrefixes: options?.sharePrefixes ?? true }
 }
 
 /** Mean and standard deviation (ddof 1) over the heads of one row. */

@@ -1,15 +1,22 @@
 import type { Command } from 'commander'
 import type { RowOptions } from './support/model.js'
-import { type DataFlowOptions, withDataFlow, withModel, withRows } from './support/options.js'
+import {
+  type DataFlowOptions,
+  type SharedPrefixOptions,
+  withDataFlow,
+  withModel,
+  withRows,
+  withSharedPrefixes,
+} from './support/options.js'
 import { command } from './support/session.js'
 
-type LogprobsOptions = RowOptions & DataFlowOptions
+type LogprobsOptions = RowOptions & DataFlowOptions & SharedPrefixOptions
 
 export function register(program: Command): void {
   const logprobs = program
     .command('logprobs')
     .description('Log-probability of every token after the first: one line {index, logprobs} a row')
-  withRows(withDataFlow(withModel(logprobs)))
+  withSharedPrefixes(withRows(withDataFlow(withModel(logprobs))))
     .addHelpText('after', HELP)
     .action(
       command(async (session, options: LogprobsOptions) => {

@@ -10,11 +10,15 @@ interface CommandFile {
 /** One file per command; only the file of the command that was typed is read. */
 const commandFiles: Record<string, () => Promise<CommandFile>> = {
   reproduce: () => import('./reproduce.js'),
+  study: () => import('./study.js'),
+  judge: () => import('./judge.js'),
   train: () => import('./train.js'),
   score: () => import('./score.js'),
   serve: () => import('./serve.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
+  theory: () => import('./theory.js'),
+  evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
   doctor: () => import('./doctor.js'),
 }
@@ -31,7 +35,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .version(packageVersion(), '-v, --version')
     .addHelpText(
       'after',
-      '\nData goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed,\n2 usage or configuration, 130/143 stopped cleanly by a signal.',
+      '\nData goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed,\n2 usage or configuration, 75 waiting for other shards, 130/143 stopped cleanly by a signal.',
     )
   const typed = commandFiles[argv[2] ?? '']
   const files = await Promise.all(typed ? [typed()] : Object.values(commandFiles).map((load) => load()))

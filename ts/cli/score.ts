@@ -1,15 +1,22 @@
 import type { Command } from 'commander'
 import type { RowOptions } from './support/model.js'
-import { type DataFlowOptions, withDataFlow, withModel, withRows } from './support/options.js'
+import {
+  type DataFlowOptions,
+  type SharedPrefixOptions,
+  withDataFlow,
+  withModel,
+  withRows,
+  withSharedPrefixes,
+} from './support/options.js'
 import { command } from './support/session.js'
 
-type ScoreOptions = RowOptions & DataFlowOptions
+type ScoreOptions = RowOptions & DataFlowOptions & SharedPrefixOptions
 
 export function register(program: Command): void {
   const score = program
     .command('score')
     .description('Score rows with a reward model: one line {index, scores, mean, std} a row')
-  withRows(withDataFlow(withModel(score)))
+  withSharedPrefixes(withRows(withDataFlow(withModel(score))))
     .addHelpText('after', HELP)
     .action(
       command(async (session, options: ScoreOptions) => {

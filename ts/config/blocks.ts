@@ -33,6 +33,14 @@ export const device = z.string().regex(/^(cpu|cuda(:\d+)?)$/, 'expected cpu or c
 export const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 export const fraction = z.number().min(0).max(1)
 
+/** What rows begin with alike goes through the model once. */
+export const sharePrefixes = z
+  .boolean()
+  .default(true)
+  .describe(
+    'Compute what rows have in common at their beginning (a prompt, a chat template) once; results agree within rounding',
+  )
+
 /** AdamW (Loshchilov & Hutter 2019), decoupled weight decay; both moments in fp32. */
 export const optimiser = z.strictObject({
   lr: z.number().positive().describe('Peak learning rate'),

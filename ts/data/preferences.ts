@@ -50,8 +50,8 @@ export function readPair(row: Row, columns: PairColumns, report: DataReport): Pr
   const prompt = promptColumn === undefined ? undefined : row.values[promptColumn]
   const lacksPrompt = promptColumn !== undefined && isNull(prompt) && values.some(needsPrompt)
   if (values.some(isNull) || lacksPrompt) return dropped(report, 'null', place)
-  const chosen = side(values[0], prompt, `${place}: ${columns.chosen}`)
-  const rejected = side(values[1], prompt, `${place}: ${columns.rejected}`)
+  const chosen = sideOf(values[0], prompt, `${place}: ${columns.chosen}`)
+  const rejected = sideOf(values[1], prompt, `${place}: ${columns.rejected}`)
   if (isEmptyConversation(chosen) || isEmptyConversation(rejected)) return dropped(report, 'empty', place)
   if (sameConversation(chosen, rejected)) return dropped(report, 'identical', place)
   report.used++
@@ -86,7 +86,7 @@ function needsPrompt(value: unknown): boolean {
   return typeof value === 'string' || (Array.isArray(value) && value[0]?.role === 'assistant')
 }
 
-function side(value: unknown, prompt: unknown, place: string): Conversation {
+export function sideOf(value: unknown, prompt: unknown, place: string): Conversation {
   if (Array.isArray(value)) {
     const messages = parseMessages(value, place)
     const before = prompt !== undefined && prompt !== null && needsPrompt(value) ? promptMessages(prompt, place) : []

@@ -121,6 +121,13 @@ export function sectionOf(subset: string): string {
   })
 }
 
+export function isKnownSubset(subset: string): boolean {
+  return (
+    (PRIOR_SUBSETS as readonly string[]).includes(subset) ||
+    Object.values(SECTIONS).some((subsets) => Object.hasOwn(subsets, subset))
+  )
+}
+
 function subsetWeight(section: string, subset: string, xstest: XstestWeights): number {
   if (section === 'Prior Sets') return 1
   const swapped: Record<string, string> = {

@@ -12,6 +12,8 @@ export interface ObjectiveInput {
   proxy: number
   /** The heads that sigma, mean and minimum are taken over. */
   ensemble: readonly number[]
+  /** Columns whose sum of squares is the variance, for scorers that know it in closed form; absent: sigma is over the ensemble. */
+  spread?: readonly number[] | undefined
   /** The KL coefficient of this step. */
   beta: number
   /** Subtracted from each head before sigma is taken: nothing, [heads], or [rows, heads]. */

@@ -10,10 +10,10 @@ type ScoreRows = (rows: Int32Array[], signal: AbortSignal | undefined) => Promis
  * chat template and encoded by the scorer's tokenizer.
  */
 export function modelScorer(options: ModelScorerOptions): Scorer {
-  const { model, batchTokens, batcher } = options
+  const { model, batchTokens, sharePrefixes = true, batcher } = options
   if (batcher === undefined) {
     return scorerOver(options, (rows, signal) =>
-      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens }, call)),
+      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens, sharePrefixes }, call)),
     )
   }
   return {
@@ -28,12 +28,14 @@ export function modelScorer(options: ModelScorerOptions): Scorer {
   }
 }
 
-function scorerOver({ model, policyTokenizer, scorerTokenizer, maxLength }: ModelScorerOptions, scoreRows: ScoreRows) {
+function scorerOver(options: ModelScorerOptions, scoreRows: ScoreRows) {
+  const { model, policyTokenizer, scorerTokenizer, maxLength, spread } = options
   return {
     async score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal) {
       const rows = responses.map((responseIds, row) => ({ prompt: prompts[row] as string, responseIds }))
       const ready = await retokenise(rows, { policy: policyTokenizer, scorer: scorerTokenizer, maxLength })
-      return { values: await scoreRows(ready.rows, signal), heads: model.info().numLabels, texts: ready.texts }
+      const values = await scoreRows(ready.rows, signal)
+      return { values, heads: model.info().numLabels, texts: ready.texts, ...(spread && { spread }) }
     },
   } satisfies Scorer
 }

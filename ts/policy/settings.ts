@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { schedule, seed } from '../config/blocks.js'
+import { schedule, seed, sharePrefixes } from '../config/blocks.js'
 
 /** Adam as classic TRL sets it up: no weight decay, no clipping. */
 export const ppoOptimiser = z
@@ -118,6 +118,19 @@ export const ppoSettings = z.strictObject({
   earlyStopping: z.boolean().default(false).describe('Skip the epochs left in a step when policykl > 1.5 * targetKl'),
   targetKl: z.number().positive().default(1),
   batchTokens: z.int().min(1).default(16384).describe('Tokens of one forward'),
+  oldLogprobs: z
+    .enum(['forward', 'sampling'])
+    .default('forward')
+    .describe(
+      'Where old log-probs and values come from: a forward over the finished responses (classic TRL), or the sampling itself, which saves that forward and agrees with it within rounding (ppo/policy/first_ratio_error); sampling needs minNewTokens 0',
+    ),
+  shareForward: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Where batchSize <= miniBatchSize and one forward holds all rows, the forward that old log-probs come from is the first update's too: the same numbers bit by bit, one forward less, its activations held until then",
+    ),
+  sharePrefixes,
   activationCheckpointing: z
     .boolean()
     .default(false)

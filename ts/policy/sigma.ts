@@ -10,6 +10,7 @@ import type { SigmaSettings } from './settings.js'
 export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Float64Array {
   const rows = input.scores.length / input.heads
   if (settings.constant !== undefined) return new Float64Array(rows).fill(settings.constant)
+  if (input.spread !== undefined) return closedForm(input, input.spread, settings)
   const divisor = input.ensemble.length - settings.ddof
   if (divisor < 1) {
     throw argumentError(
@@ -28,6 +29,18 @@ export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Fl
     const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / divisor
     sigma[row] = settings.power === 'variance' ? variance : Math.sqrt(variance)
   }
+  return settings.shuffle ? input.random.shuffle(sigma) : sigma
+}
+
+/** Centres are linear in the features, as the columns are: what is subtracted from a column centres its square. */
+function closedForm(input: ObjectiveInput, spread: readonly number[], settings: SigmaSettings): Float64Array {
+  const sigma = Float64Array.from({ length: input.scores.length / input.heads }, (_, row) => {
+    const squares = spread.map(
+      (column) => ((input.scores[row * input.heads + column] as number) - centerAt(input, row, column)) ** 2,
+    )
+    const variance = squares.reduce((sum, square) => sum + square, 0)
+    return settings.power === 'variance' ? variance : Math.sqrt(variance)
+  })
   return settings.shuffle ? input.random.shuffle(sigma) : sigma
 }
 

@@ -132,8 +132,10 @@ class PolicyLoop {
   }
 
   async #reward(scored: HeadScores, batch: PromptSet, index: number): Promise<ObjectiveOutput> {
-    const { head = 0, ensemble = Array.from({ length: scored.heads }, (_, number) => number) } = this.#options
-    for (const number of [head, ...ensemble]) {
+    const { spread } = scored
+    const rewards = Array.from({ length: scored.heads }, (_, number) => number).filter((n) => !spread?.includes(n))
+    const { head = 0, ensemble = rewards } = this.#options
+    for (const number of [head, ...ensemble, ...(spread ?? [])]) {
       if (number < 0 || number >= scored.heads)
         throw argumentError('E_RANGE', 'head', `a head below ${scored.heads}`, String(number))
     }
@@ -144,6 +146,7 @@ class PolicyLoop {
       heads: scored.heads,
       proxy: head,
       ensemble,
+      spread,
       beta: this.#kl.value,
       centers,
       random,
@@ -193,11 +196,13 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
   const { beta1, beta2, eps, weightDecay, maxGradNorm } = settings.optimiser
   const { ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold } = settings
   const { whitenAdvantages, whitenRewards, earlyStopping, targetKl } = settings
+  const { oldLogprobs, shareForward, sharePrefixes } = settings
   return {
     ...PPO_DEFAULTS,
     ...{ beta1, beta2, eps, weightDecay, weightDecayScope: 'all', maxGradNorm },
     ...{ ppoEpochs, miniBatchSize, gamma, lambda, clipRange, clipRangeValue, vfCoef, ratioThreshold },
     ...{ whitenAdvantages, whitenRewards, earlyStopping, targetKl },
+    ...{ oldLogprobs, shareForward, sharePrefixes },
     microBatchTokens: settings.batchTokens,
     activationCheckpointing: settings.activationCheckpointing,
     klEstimator: settings.kl.estimator,

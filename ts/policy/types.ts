@@ -16,6 +16,8 @@ export interface HeadScores {
   /** [rows, heads], row-major. */
   values: Float32Array
   heads: number
+  /** Columns whose sum of squares is the variance of a response (a Laplace factor's, say), which are no rewards; absent: sigma is taken over heads. */
+  spread?: readonly number[]
   /** What the scorer read; empty where it read tokens. */
   texts: string[]
 }
@@ -39,6 +41,10 @@ export interface ModelScorerOptions {
   maxLength: number
   /** Tokens of one forward; a batcher has its own. */
   batchTokens: number
+  /** What inputs have in common at their beginning is computed once (default true); a batcher always does so. */
+  sharePrefixes?: boolean
+  /** The model's outputs that are `HeadScores.spread`. */
+  spread?: readonly number[]
   /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */
   batcher?: ScoreBatcher
 }

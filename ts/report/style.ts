@@ -21,6 +21,7 @@ figure { margin: 1rem 0; } svg { max-width: none; height: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }
 th, td { text-align: left; padding: 0.32rem 0.8rem 0.32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+#paper td { min-width: 7rem; } #paper td:first-child { min-width: 0; white-space: nowrap; }
 pre { background: var(--panel); padding: 0.8rem 1rem; overflow-x: auto; font-size: 0.82rem; border-radius: 4px; }
 code { font-size: 0.9em; } details > summary { cursor: pointer; color: var(--soft); }
 nav a { margin-right: 0.9rem; color: inherit; }

@@ -1,48 +1,108 @@
-/** `report.html` of a run directory, from what the run left in it. */
-import { readFile, stat } from 'node:fs/promises'
+/** The report of one folder or of several: report.html, report.md and report.json. */
 import { basename, join, resolve } from 'node:path'
 import { PrudentError } from '../errors.js'
-import { isMissing, writeFileAtomic } from '../run/atomic-files.js'
+import { writeFileAtomic } from '../run/atomic-files.js'
 import { readMetrics } from '../run/metrics.js'
-import { type Summary, summarySchema } from '../study/summary.js'
-import { studyReport } from './study-report.js'
+import { judgeReport } from './judge-report.js'
+import { markdownReport } from './markdown.js'
+import { paperRows } from './paper/rows.js'
+import { isFolder, readOptional, readSource, type Source } from './sources.js'
+import { joinedReport, studyReport } from './study-report.js'
 import { trainingReport } from './training-report.js'
 
+export interface ReportOptions {
+  /** Further folders whose results go into the same report, beside theory/, rewardbench/, variance/ and judge/ of the folder itself. */
+  beside?: readonly string[]
+  /** Where the report goes; default: the folder itself. */
+  output?: string
+}
+
 /**
- * A run with summary.json is a study; one with metrics.jsonl alone is a training run. Returns the path of the page.
- * @throws E_NOT_FOUND when the folder holds neither, E_CORRUPT_FILE when summary.json is not what this version writes
+ * A folder with summary.json is a study, or what the summary's `kind` says; one with metrics.jsonl alone is a training run. Returns the
+ * path of the page; studies and joined reports come as Markdown and JSON beside it.
+ * @throws E_NOT_FOUND when a folder holds neither, E_CORRUPT_FILE when summary.json is not what this version writes
  */
-export async function writeReport(folder: string): Promise<string> {
-  const summary = await readSummary(folder)
-  const text = summary ? await studyReport(summary) : await reportOnTraining(folder)
-  const path = join(folder, 'report.html')
-  await writeFileAtomic(path, text)
+export async function writeReport(folder: string, options: ReportOptions = {}): Promise<string> {
+  const { output = folder } = options
+  const first = await readSource(folder)
+  const beside = [...(await foldersInside(folder)), ...(options.beside ?? [])]
+  const path = join(output, 'report.html')
+  if (first === null && beside.length === 0) {
+    await writeFileAtomic(path, await reportOnTraining(folder))
+    return path
+  }
+  const others = await Promise.all(beside.map(requireSource))
+  const sources = [first ?? (await requireSource(folder)), ...others]
+  const study = sources.find((source) => source.kind === 'study')
+  await writeFileAtomic(path, await pageOf(sources, study))
+  if (!study && sources.length === 1) return path
+  const rows = paperRows(sources)
+  await writeFileAtomic(join(output, 'report.md'), markdownReport(rows, study?.summary))
+  await writeFileAtomic(join(output, 'report.json'), `${JSON.stringify(jsonReport(sources, rows), null, 1)}\n`)
   return path
 }
 
-async function readSummary(folder: string): Promise<Summary | null> {
-  const path = join(folder, 'summary.json')
-  const text = await readOptional(path)
-  if (text === null) return null
-  try {
-    return summarySchema.parse(JSON.parse(text))
-  } catch (cause) {
-    throw new PrudentError(
-      'E_CORRUPT_FILE',
-      `${path}: not a summary that this version writes: ${(cause as Error).message}`,
-      { cause },
+/** What a study's folder may hold of other commands; it joins the report without being named. */
+const INSIDE = ['theory', 'rewardbench', 'variance', 'judge']
+
+async function foldersInside(folder: string): Promise<string[]> {
+  const present = await Promise.all(
+    INSIDE.map(async (name) =>
+      (await readOptional(join(folder, name, 'summary.json'))) === null ? [] : [join(folder, name)],
+    ),
+  )
+  return present.flat()
+}
+
+async function pageOf(
+  sources: readonly Source[],
+  study: Extract<Source, { kind: 'study' }> | undefined,
+): Promise<string> {
+  if (study)
+    return studyReport(
+      study.summary,
+      study.folder,
+      sources.filter((source) => source !== study),
     )
+  const [only] = sources
+  return only?.kind === 'judge' && sources.length === 1 ? judgeReport(only.summary) : joinedReport(sources)
+}
+
+function jsonReport(sources: readonly Source[], rows: ReturnType<typeof paperRows>) {
+  return {
+    version: 1,
+    sources: sources.map(({ kind, folder }) => ({ kind, folder, summary: join(folder, 'summary.json') })),
+    paper: rows,
+    studies: sources.flatMap((source) =>
+      source.kind === 'study'
+        ? [
+            {
+              folder: source.folder,
+              headline: source.summary.headline,
+              verdicts: source.summary.verdicts.list,
+              judged: source.summary.figures.judged,
+            },
+          ]
+        : [],
+    ),
   }
+}
+
+async function requireSource(folder: string): Promise<Source> {
+  const source = await readSource(folder)
+  if (source) return source
+  const what = (await isFolder(folder)) ? 'no summary.json' : 'no such folder'
+  throw new PrudentError('E_NOT_FOUND', `${folder}: expected a folder with summary.json, received ${what}`, {
+    argument: 'folder',
+    expected: 'a folder with summary.json',
+    received: what,
+  })
 }
 
 async function reportOnTraining(folder: string): Promise<string> {
   const { entries } = await readMetrics(join(folder, 'metrics.jsonl'))
   if (entries.length === 0) {
-    const known = await stat(folder).then(
-      () => true,
-      () => false,
-    )
-    const what = known ? 'neither summary.json nor metrics.jsonl with a line' : 'no such folder'
+    const what = (await isFolder(folder)) ? 'neither summary.json nor metrics.jsonl with a line' : 'no such folder'
     throw new PrudentError('E_NOT_FOUND', `${folder}: expected a run directory, received ${what}`, {
       argument: '--run',
       expected: 'a run directory',
@@ -50,13 +110,4 @@ async function reportOnTraining(folder: string): Promise<string> {
     })
   }
   return trainingReport(basename(resolve(folder)), entries, (await readOptional(join(folder, 'config.yaml'))) ?? '')
-}
-
-async function readOptional(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (isMissing(error)) return null
-    throw new PrudentError('E_IO', `${path}: cannot be read: ${(error as Error).message}`, { cause: error })
-  }
 }

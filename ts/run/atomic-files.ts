@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PrudentError } from '../errors.js'
 
 /** Writes a file so that its name only ever stands for the old or the whole new content, even after a power cut. */
 export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
-  const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`)
+  // On a shared file system a process of another machine can have this one's pid.
+  const partial = join(dirname(path), `.${basename(path)}.${process.pid}.${randomUUID().slice(0, 8)}.partial`)
   try {
     const file = await open(partial, 'w')
     try {

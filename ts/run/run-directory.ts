@@ -6,6 +6,7 @@ import { type Checkpoint, Checkpoints } from './checkpoints.js'
 import { differingKeys, type PlainConfig, plainConfig, readRunConfig, writeRunConfig } from './config-file.js'
 import { lockRun, type RunLock } from './lock.js'
 import { type MetricsEntry, MetricsLog } from './metrics.js'
+import type { MlflowTracker } from './mlflow.js'
 import { EventWriter } from './tensorboard.js'
 
 export interface RunOptions {
@@ -21,7 +22,7 @@ export interface RunOptions {
 
 /** What a run may leave in its folder; `overwrite` removes these and nothing else. */
 const ARTEFACTS =
-  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.html|summary\.json|\..*\.partial)$/
+  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.(html|md|json)|summary\.json|mlflow\.json|\..*\.partial)$/
 
 /**
  * One run: config.yaml (resolved), metrics.jsonl, TensorBoard events, checkpoints/step-N/, and model/ once it is done. Locked
@@ -34,6 +35,7 @@ export class RunDirectory {
   readonly #metrics: MetricsLog
   readonly #warn: (message: string) => void
   #events: EventWriter | null = null
+  #tracker: MlflowTracker | null = null
   #resumedAfter: number | undefined
 
   private constructor(folder: string, lock: RunLock, metrics: MetricsLog, options: RunOptions) {
@@ -89,6 +91,11 @@ export class RunDirectory {
     return checkpoint
   }
 
+  /** Sends the numbers of all further steps to a tracker too. */
+  track(tracker: MlflowTracker): void {
+    this.#tracker = tracker
+  }
+
   /** Writes the numbers of a step into metrics.jsonl and TensorBoard. */
   async log(entry: MetricsEntry): Promise<void> {
     const { step, ...values } = entry
@@ -98,6 +105,7 @@ export class RunDirectory {
       this.#resumedAfter === undefined ? {} : { resumedAfter: this.#resumedAfter },
     )
     await this.#events.scalars(step, values)
+    this.#tracker?.log(entry)
   }
 
   /** `write` fills the folder it is given; `loss` (lower is better) marks the best checkpoint. */
@@ -161,7 +169,8 @@ async function prepare(folder: string, options: RunOptions): Promise<void> {
   }
   // A run that failed before its first step, for a wrong path say, holds nothing that another configuration could spoil.
   if (present === null || others.length === 0) return writeRunConfig(path, options.config)
-  const keys = differingKeys(present, plainConfig(options.config))
+  // Where metrics are sent changes nothing of the run.
+  const keys = differingKeys(present, plainConfig(options.config)).filter((key) => !/^tracking(\.|$)/.test(key))
   if (keys.length === 0) return
   const message = `${folder}: the run there has another configuration (${keys.join(', ')}); choose another folder or pass --overwrite`
   throw new PrudentError('E_STATE', message, { argument: '--output', received: keys.join(', ') })

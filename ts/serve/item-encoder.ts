@@ -29,7 +29,7 @@ export interface EncoderLimits extends ServiceSettings {
   maxPositions: number
 }
 
-/** Items to token ids, the same ids that `prudent score` makes of them; templates are rendered in a thread with a deadline. */
+/** Items to token ids, the same ids that `prudent score` makes of them; templates are rendered in a process with a deadline. */
 export class ItemEncoder {
   readonly #tokenizer: Tokenizer | null
   readonly #limits: EncoderLimits

@@ -42,10 +42,12 @@ export type ScoreRequest = z.infer<RequestSchemas['scoreTexts' | 'scorePrompt' |
 export function requestSchemas({ maxItems, maxTokensPerRequest, trustRequestChatTemplate }: ServiceSettings) {
   const ids = z.array(tokenId).min(1).max(maxTokensPerRequest)
   const listOf = <T extends z.ZodType>(item: T) => z.array(item).min(1).max(maxItems)
+  // An empty text has nothing to score.
+  const text = z.string().min(1)
   const messages = z.array(message).min(1).max(1024)
   const template = trustRequestChatTemplate ? { chat_template: z.string().max(65_536).nullish() } : {}
   const input = {
-    input: z.union([z.string(), listOf(z.string()), ids, listOf(ids)]),
+    input: z.union([text, listOf(text), ids, listOf(ids)]),
     add_special_tokens: z.boolean().nullish(),
   }
   const chat = {

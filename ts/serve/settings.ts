@@ -29,7 +29,7 @@ export const serviceSettings = z.strictObject({
   truncate: z.literal('left').optional(),
   /** From the arrival of a request to its answer; then 504. */
   requestTimeoutMs: milliseconds.default(30_000),
-  /** For the chat template over all messages of a request; the thread that renders is ended then. */
+  /** For the chat template over all messages of a request; the process that renders is killed then. */
   templateTimeoutMs: milliseconds.default(1000),
   /** Characters that the chat template may write for one request. */
   maxTemplateCharacters: count.default(2 ** 20),

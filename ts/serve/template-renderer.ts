@@ -1,7 +1,8 @@
-import { Worker } from 'node:worker_threads'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { abortError } from '../addon/call.js'
 import { PrudentError } from '../errors.js'
-import type { RenderJob, RenderReply, TemplateWorkerData } from './template-worker.js'
+import type { RenderJob, RenderReply, TemplateWorkerSetup } from './template-worker.js'
 
 export interface TemplateRendererOptions {
   /** Jinja texts by name, as `ChatTemplate.sources` has them. */
@@ -17,19 +18,21 @@ interface Waiting {
   settle(outcome: { texts: string[] } | { error: unknown }): void
 }
 
-/** Strings of a template that runs away fill this much memory at most. */
-const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 }
+/** What a template that runs away fills at most. */
+const LIMITS = ['--max-old-space-size=128', '--max-semi-space-size=8']
 
 /**
- * Renders chat templates in a thread of its own, one job at a time, so that a deadline meets the job that missed it and no other: the
- * thread is ended and the next job gets a new one. The first job starts it; an idle thread does not keep the process alive.
+ * Renders chat templates in a process of its own, one job at a time, so that a deadline meets the job that missed it and no other: the
+ * process is killed and the next job gets a new one. A process, no thread: a thread that runs out of memory at once (one array of a
+ * hundred million entries) takes the whole service with it. The first job starts it; an idle one does not keep the service alive, and
+ * ends with it.
  */
 export class TemplateRenderer {
   readonly #options: TemplateRendererOptions
   #waiting: Waiting[] = []
   #running: Waiting | null = null
   #timer: NodeJS.Timeout | undefined
-  #worker: Worker | null = null
+  #worker: ChildProcess | null = null
   #ready = false
   #disposed = false
 
@@ -75,20 +78,21 @@ export class TemplateRenderer {
     if (this.#running !== null || this.#waiting.length === 0) return
     this.#worker ??= this.#start()
     this.#worker.ref()
+    this.#worker.channel?.ref()
     if (!this.#ready) return
     this.#running = this.#waiting.shift() as Waiting
     this.#timer = setTimeout(() => this.#late(), this.#options.timeoutMs)
-    this.#worker.postMessage(this.#running.job)
+    this.#worker.send(this.#running.job)
   }
 
-  #start(): Worker {
+  #start(): ChildProcess {
     const { sources, origin, maxCharacters } = this.#options
-    const workerData: TemplateWorkerData = { sources, origin, maxCharacters }
-    const worker = new Worker(new URL('./template-worker.js', import.meta.url), {
-      workerData,
-      resourceLimits: RESOURCE_LIMITS,
+    const setup: TemplateWorkerSetup = { sources, origin, maxCharacters }
+    const worker = fork(new URL('./template-worker.js', import.meta.url), {
+      execArgv: LIMITS,
       env: {},
-      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
     worker.on('message', (reply: RenderReply | 'ready') => {
       if (worker !== this.#worker) return
@@ -96,13 +100,19 @@ export class TemplateRenderer {
       else this.#finish('texts' in reply ? reply : { error: new PrudentError(reply.code, reply.message) })
       this.#advance()
     })
-    worker.on('error', (cause) => {
-      if (worker !== this.#worker) return
-      const tooLarge = (cause as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
-      const code = tooLarge ? 'E_TOO_LONG' : 'E_INTERNAL'
-      void this.#fail(new PrudentError(code, `the chat template ended its thread: ${cause.message}`, { cause }))
-    })
+    worker.on('error', (cause) => this.#lost(worker, 'E_INTERNAL', cause.message))
+    // V8 aborts a process that is out of memory; the template did that, or nothing would have.
+    worker.on('exit', (code, signal) =>
+      this.#lost(worker, signal === 'SIGABRT' ? 'E_TOO_LONG' : 'E_INTERNAL', signal ?? `exit ${code}`),
+    )
+    worker.send(setup)
     return worker
+  }
+
+  #lost(worker: ChildProcess, code: 'E_TOO_LONG' | 'E_INTERNAL', why: string): void {
+    if (worker !== this.#worker) return
+    const reason = code === 'E_TOO_LONG' ? 'it filled the memory that a template may have' : why
+    void this.#fail(new PrudentError(code, `the chat template ended its process: ${reason}`, { argument: 'messages' }))
   }
 
   #finish(outcome: Parameters<Waiting['settle']>[0]): void {
@@ -111,6 +121,7 @@ export class TemplateRenderer {
     this.#running = null
     done?.settle(outcome)
     this.#worker?.unref()
+    this.#worker?.channel?.unref()
   }
 
   #late(): void {
@@ -118,7 +129,7 @@ export class TemplateRenderer {
     void this.#fail(new PrudentError('E_TIMEOUT', message, { argument: 'messages' }))
   }
 
-  /** Gives the running job (or, where the thread never started, the first that waits) the error, and the rest a new thread. */
+  /** Gives the running job (or, where the process never started, the first that waits) the error, and the rest a new process. */
   async #fail(error: PrudentError): Promise<void> {
     this.#running ??= this.#waiting.shift() ?? null
     await this.#end(error)
@@ -130,6 +141,9 @@ export class TemplateRenderer {
     this.#worker = null
     this.#ready = false
     this.#finish({ error })
-    await worker?.terminate()
+    if (worker === null || worker.exitCode !== null || worker.signalCode !== null) return
+    worker.ref()
+    worker.kill('SIGKILL')
+    await once(worker, 'exit')
   }
 }

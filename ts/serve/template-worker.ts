@@ -1,9 +1,8 @@
-/** The thread that renders chat templates: whatever a template does, it does it here, and is ended from outside when it takes too long. */
-import { parentPort, workerData } from 'node:worker_threads'
+/** The process that renders chat templates: whatever a template does, it does it here, and is killed from outside when it takes too long. */
 import { ChatTemplate, type Message } from '../data/chat-template.js'
 import { PrudentError } from '../errors.js'
 
-export interface TemplateWorkerData {
+export interface TemplateWorkerSetup {
   sources: ReadonlyMap<string, string>
   origin: string
   maxCharacters: number
@@ -19,10 +18,15 @@ export interface RenderJob {
 
 export type RenderReply = { texts: string[] } | { code: 'E_DATA' | 'E_CONFIG' | 'E_TOO_LONG'; message: string }
 
-const { sources, origin, maxCharacters } = workerData as TemplateWorkerData
-const own = new ChatTemplate(sources, origin)
+interface Renderer {
+  own: ChatTemplate
+  maxCharacters: number
+}
 
-function render({ conversations, addGenerationPrompt, specialTokens, template }: RenderJob): RenderReply {
+function render(
+  { own, maxCharacters }: Renderer,
+  { conversations, addGenerationPrompt, specialTokens, template }: RenderJob,
+): RenderReply {
   const chosen = template === undefined ? own : new ChatTemplate(new Map([['default', template]]), 'chat_template')
   const texts: string[] = []
   let characters = 0
@@ -36,14 +40,21 @@ function render({ conversations, addGenerationPrompt, specialTokens, template }:
   return { texts }
 }
 
-function reply(job: RenderJob): RenderReply {
+function reply(renderer: Renderer, job: RenderJob): RenderReply {
   try {
-    return render(job)
+    return render(renderer, job)
   } catch (error) {
     const code = error instanceof PrudentError && error.code === 'E_CONFIG' ? 'E_CONFIG' : 'E_DATA'
     return { code, message: (error as Error).message.slice(0, 500) }
   }
 }
 
-parentPort?.on('message', (job: RenderJob) => parentPort?.postMessage(reply(job)))
-parentPort?.postMessage('ready')
+// The first message says what to render with, every other one is a job; when the parent goes, so does the channel and this process.
+let renderer: Renderer | null = null
+process.on('message', (message: TemplateWorkerSetup | RenderJob) => {
+  if (renderer === null) {
+    const { sources, origin, maxCharacters } = message as TemplateWorkerSetup
+    renderer = { own: new ChatTemplate(sources, origin), maxCharacters }
+    process.send?.('ready')
+  } else process.send?.(reply(renderer, message as RenderJob))
+})

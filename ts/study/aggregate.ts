@@ -148,3 +148,17 @@ function verdictOf(
     ...numbers,
   }
 }
+
+/** The study's answer: the primary verdict, and what the control says about it. */
+export function headlineOf(verdicts: readonly Verdict[]): Summary['headline'] {
+  const primary = verdicts.find((verdict) => verdict.primary)
+  if (!primary) return { outcome: 'inconclusive', sentence: 'No comparison of sigma with vanilla was planned.' }
+  const { recipe, center, judge, outcome } = primary
+  const control = verdicts.find(
+    (verdict) => verdict.treatment === `${recipe}/shuffled/${center}` && verdict.judge === judge,
+  )
+  // Shuffled sigma knows nothing of the response that it weighs: what it achieves is not owed to that knowledge.
+  const both = outcome === 'holds' && control?.outcome === 'holds'
+  const note = `The control, sigma shuffled within the batch, holds too (${control?.varianceRatio.estimate.toFixed(2)}): not all of the effect is sigma's knowledge of the response.`
+  return { outcome, sentence: [...primary.reasons, ...(both ? [note] : [])].join(' ') }
+}

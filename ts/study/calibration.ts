@@ -22,8 +22,13 @@ export interface CalibrationOutcome {
   trials: CalibrationTrial[]
 }
 
-/** Largest step in log beta before both sides are known. */
-const LARGEST_STEP = Math.log(4)
+/** How to go on while all trials lie on one side of the target. Steps are in log beta. */
+export interface StepRule {
+  /** d log KL / d log beta */
+  slope: number
+  smallest: number
+  largest: number
+}
 
 /** @param measure mean final KL at a beta; falls as beta grows. */
 export async function calibrateBeta(
@@ -36,7 +41,7 @@ export async function calibrateBeta(
     const kl = await measure(beta)
     trials.push({ beta, kl })
     if (relativeError(kl, options.target) <= options.tolerance) break
-    beta = nextBeta(trials, options.target)
+    beta = nextBeta(trials, options.target, { slope: slopeOf(trials) ?? -1, smallest: 0.05, largest: Math.log(4) })
   }
   const best = trials.reduce((a, b) =>
     relativeError(b.kl, options.target) < relativeError(a.kl, options.target) ? b : a,
@@ -49,16 +54,16 @@ export const relativeError = (kl: number, target: number): number => Math.abs(kl
 /** Log KL may not be finite where a policy never moved: such a trial only bounds. */
 const excess = (trial: CalibrationTrial, target: number): number => Math.log(Math.max(trial.kl, 1e-9) / target)
 
-function nextBeta(trials: readonly CalibrationTrial[], target: number): number {
+/** Inside the bracket once there is one, beyond its open side before: never a beta that was tried. */
+export function nextBeta(trials: readonly CalibrationTrial[], target: number, rule: StepRule): number {
   const byBeta = [...trials].sort((a, b) => a.beta - b.beta)
   const above = byBeta.filter((trial) => trial.kl > target).at(-1)
   const below = byBeta.find((trial) => trial.kl <= target)
   if (above && below && above.beta < below.beta) return between(above, below, target, trials)
   const latest = trials.at(-1) as CalibrationTrial
   const edge = (above ?? below ?? latest) as CalibrationTrial
-  const slope = slopeOf(byBeta) ?? -1
-  const step = -excess(edge, target) / slope
-  const bounded = Math.sign(excess(edge, target)) * Math.min(Math.max(Math.abs(step), 0.05), LARGEST_STEP)
+  const step = -excess(edge, target) / rule.slope
+  const bounded = Math.sign(excess(edge, target)) * Math.min(Math.max(Math.abs(step), rule.smallest), rule.largest)
   return edge.beta * Math.exp(bounded)
 }
 
@@ -78,7 +83,8 @@ function between(
 }
 
 /** d log KL / d log beta over the outermost trials; null unless it falls. */
-function slopeOf(byBeta: readonly CalibrationTrial[]): number | null {
+export function slopeOf(trials: readonly CalibrationTrial[]): number | null {
+  const byBeta = [...trials].sort((a, b) => a.beta - b.beta)
   const [first, last] = [byBeta[0], byBeta.at(-1)]
   if (!first || !last || first.beta === last.beta) return null
   const slope = Math.log(Math.max(last.kl, 1e-9) / Math.max(first.kl, 1e-9)) / Math.log(last.beta / first.beta)

@@ -34,6 +34,13 @@ const comparison = z.strictObject({
 })
 export type ComparisonConfig = z.output<typeof comparison>
 
+/** A sequence classifier that exists; with several outputs their mean is the score. */
+const existingJudge = z.strictObject({
+  model: modelReference.describe('Sequence classifier: folder or hub id'),
+  tokenizer: modelReference.optional().describe("Default: the model's own"),
+})
+export type ExistingJudge = z.output<typeof existingJudge>
+
 const threshold = z.number()
 
 export const studyConfigSchema = z.strictObject({
@@ -68,7 +75,7 @@ export const studyConfigSchema = z.strictObject({
     trueReward: pathText.describe('true-reward.json of the sample world'),
     maxLength: count.default(64).describe('Tokens of a conversation'),
   }),
-  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: model }),
+  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: z.union([existingJudge, model]) }),
   rewardModel: rewardSettings,
   judgeModel: rewardSettings,
   heads: z
@@ -105,10 +112,21 @@ export const studyConfigSchema = z.strictObject({
     tolerance: fraction.default(0.03).describe('Relative'),
     firstBeta: z.number().positive().default(0.3),
     maxTrials: z.int().min(2).default(8),
+    refinements: z
+      .int()
+      .min(0)
+      .default(2)
+      .describe(
+        "How often an arm may be trained again at a beta moved by its own final KL, until its mean is within verdict.klTolerance of the baseline's; 0: never",
+      ),
   }),
   evaluation: z.strictObject({
     responses: count.describe('A policy; all policies answer the same prompts'),
-    referenceSamples: z.int().min(2).default(40).describe('Repeated evaluations of the reference policy'),
+    referenceSamples: z
+      .int()
+      .min(2)
+      .optional()
+      .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
     gateSamples: count.default(2048),
     batchTokens: count.default(16384),
   }),

@@ -51,10 +51,10 @@ export async function makeEnsembles(
     dtype: config.dtype,
     device: config.device,
   })
-  const batchTokens = config.rewardModel.batchTokens
+  const { batchTokens, sharePrefixes } = config.rewardModel
   try {
-    const features = await cachePairFeatures(model, inputs.preferences.train, { batchTokens, signal })
-    const heldOut = await cachePairFeatures(model, inputs.preferences.heldOut, { batchTokens, signal })
+    const features = await cachePairFeatures(model, inputs.preferences.train, { batchTokens, sharePrefixes, signal })
+    const heldOut = await cachePairFeatures(model, inputs.preferences.heldOut, { batchTokens, sharePrefixes, signal })
     const trainedHead = await model.scoreWeight()
     const results: Record<string, EnsembleStage> = {}
     for (const recipe of recipes) {

@@ -50,7 +50,7 @@ export async function readInputs(config: StudyConfig): Promise<StudyInputs> {
   const tokenizers = {
     scorer: await loadTokenizer(models.scorer.tokenizer),
     policy: await loadTokenizer(models.policy.tokenizer),
-    judge: await loadTokenizer(models.judge.tokenizer),
+    judge: await loadTokenizer(judgeTokenizer(config)),
   }
   const report: Summary['data'] = []
   const note = (name: string, source: DataSource, counts: DataReport) => report.push(reportOf(name, source, counts))
@@ -90,6 +90,10 @@ export async function readInputs(config: StudyConfig): Promise<StudyInputs> {
     hashes: await hashInputs(config),
     report,
   }
+}
+
+function judgeTokenizer({ models: { judge } }: StudyConfig) {
+  return 'model' in judge ? (judge.tokenizer ?? judge.model) : judge.tokenizer
 }
 
 async function loadTokenizer(reference: { path: string; revision?: string | undefined }): Promise<Tokenizer> {
@@ -164,7 +168,7 @@ async function hashInputs(config: StudyConfig): Promise<Record<string, string>> 
     hashes[name] = hashOf([source, await Promise.all(files.map(hashOfFile))])
   }
   for (const name of ['scorer', 'policy', 'judge'] as const) {
-    const { folder } = await resolveModel(models[name].tokenizer)
+    const { folder } = await resolveModel(name === 'judge' ? judgeTokenizer(config) : models[name].tokenizer)
     hashes[`${name}Tokenizer`] = hashOf([
       await hashOfFile(path.join(folder, 'tokenizer.json')),
       await hashOfFile(path.join(folder, 'tokenizer_config.json')),

@@ -56,6 +56,25 @@ export async function loadModels(
   return { reference, eosTokenIds: await eosTokenIds(folders.policy), scorers, reward, judge, dispose }
 }
 
+/** The models on first use: a study whose stages are all done needs none. */
+export class LazyModels {
+  readonly #load: () => Promise<LoadedModels>
+  #models: Promise<LoadedModels> | undefined
+
+  constructor(load: () => Promise<LoadedModels>) {
+    this.#load = load
+  }
+
+  get(): Promise<LoadedModels> {
+    this.#models ??= this.#load()
+    return this.#models
+  }
+
+  async dispose(): Promise<void> {
+    await (await this.#models?.catch(() => undefined))?.dispose()
+  }
+}
+
 export interface MeasureContext {
   config: StudyConfig
   inputs: StudyInputs
@@ -145,10 +164,15 @@ export interface ReferenceStage {
 
 const GATE_REPEATS = 8
 
+/** The paper's figures draw the reference from as many means as a method has policies. */
+export function referenceSamples({ layout, evaluation }: Pick<StudyConfig, 'layout' | 'evaluation'>): number {
+  return evaluation.referenceSamples ?? Math.max(2, layout.ensembles * layout.heads * layout.trials)
+}
+
 /** Sigma's quality, each head's statistics and the reference's own means, all on fresh responses. */
 export async function measureReference(context: MeasureContext, recipes: readonly Recipe[]): Promise<ReferenceStage> {
   const { config, inputs, models, signal } = context
-  const { responses, referenceSamples, gateSamples } = config.evaluation
+  const { responses, gateSamples } = config.evaluation
   const sampling = { ...context, reference: models.reference, eosTokenIds: models.eosTokenIds }
   const centring = await sampleReference(sampling, takePrompts(inputs.prompts.training, gateSamples), 'centring')
   const gatePrompts = takePrompts(inputs.prompts.evaluation, Math.ceil(gateSamples / GATE_REPEATS), responses)
@@ -170,7 +194,7 @@ export async function measureReference(context: MeasureContext, recipes: readonl
   }
   const judge = scorerOf(context, models.judge, 'judge')
   const evaluation = takePrompts(inputs.prompts.evaluation, responses)
-  for (let i = 0; i < referenceSamples; i += 1) {
+  for (let i = 0; i < referenceSamples(config); i += 1) {
     const sample = await sampleReference(sampling, evaluation, `evaluation ${i}`)
     const judged = (await scoreSample(judge, sample, signal)).values
     result.means.truth.push(meanTruth(inputs, sample))

@@ -1,13 +1,17 @@
 /** The study's own models: language models trained from random weights, the single reward model on the scorer, and a separate judge. */
 import { cp, mkdir } from 'node:fs/promises'
 import path from 'node:path'
+import { callNative } from '../addon/call.js'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
+import { packRows } from '../data/batching.js'
 import { renderConversation } from '../data/conversation.js'
 import { Random } from '../data/random.js'
 import { tokeniseTexts } from '../data/texts.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { bigramPerplexity } from '../evaluation/bigram.js'
+import { mean } from '../evaluation/describe.js'
 import { trainLanguageModel } from '../training/language-model.js'
+import { measurePairs } from '../training/pair-scores.js'
 import { trainRewardModel } from '../training/reward.js'
 import type { RewardResult, StepMetrics } from '../training/types.js'
 import type { LanguageModelConfig, ModelConfig, StudyConfig } from './config.js'
@@ -136,11 +140,15 @@ export async function makeRewardModel(
 }
 
 /** The judge: another architecture, other preferences that cover every style, from random weights. */
-export async function makeJudge(stage: ModelStage, context: StageContext): Promise<RewardModelSummary> {
+export async function makeJudge(
+  stage: ModelStage,
+  judge: ModelConfig,
+  context: StageContext,
+): Promise<RewardModelSummary> {
   const { addon, config, inputs } = stage
   const seed = config.judgeModel.seed + config.seed
   const tokenizer = inputs.tokenizers.judge
-  const model = await addon.createModel(architectureOf(config.models.judge, tokenizer), singleHead(config, seed))
+  const model = await addon.createModel(architectureOf(judge, tokenizer), singleHead(config, seed))
   return trainClassifier(stage, {
     model,
     settings: { ...config.judgeModel, seed },
@@ -148,6 +156,23 @@ export async function makeJudge(stage: ModelStage, context: StageContext): Promi
     tokenizer,
     context,
   })
+}
+
+/** A judge that exists is only measured, on the pairs that were held out for it. */
+export async function measureJudge(stage: ModelStage, folder: string): Promise<RewardModelSummary> {
+  const { addon, config, inputs, signal } = stage
+  const { dtype, device, rewardModel } = config
+  const model = await addon.loadModel(folder, { task: 'sequence-classification', dtype, device })
+  try {
+    const { chosen, rejected } = inputs.judgePreferences.heldOut
+    const score = (rows: readonly Int32Array[]) =>
+      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens: rewardModel.batchTokens }, call))
+    const { accuracy, loss } = measurePairs(await score(chosen), await score(rejected), model.info().numLabels)
+    const measured = { heldOutAccuracy: mean(accuracy), heldOutLoss: mean(loss) }
+    return summariseReward({ ...measured, steps: 0, stoppedEarly: false, metrics: [] }, inputs.judgePreferences, inputs)
+  } finally {
+    await model.dispose()
+  }
 }
 
 interface ClassifierTraining {

@@ -103,3 +103,28 @@ function grid(ensembles: number, heads: number, trials: number): [number, number
 
 export const unitName = (unit: Pick<PolicyUnit, 'arm' | 'ensemble' | 'head' | 'trial'>): string =>
   `${unit.arm.replaceAll('/', '.')}-e${unit.ensemble}-h${unit.head}-t${unit.trial}`
+
+export interface PlanDescription {
+  policies: number
+  /** Policies of a calibration trial, as many trials as it takes. */
+  calibrationPoliciesPerTrial: number
+  arms: { arm: string; policies: number; heads: number; trialsPerHead: number }[]
+  units: { name: string; seed: number }[]
+}
+
+/** `prudent study --plan`: how many policies of what, and the name of each. */
+export function describePlan(config: StudyConfig): PlanDescription {
+  const plan = planStudy(config)
+  const { heads, trials } = config.layout
+  return {
+    policies: plan.policies.length,
+    calibrationPoliciesPerTrial: config.calibration.ensembles * config.calibration.heads,
+    arms: plan.arms.map((arm) => ({
+      arm: arm.id,
+      policies: arm.ensembles * heads * trials,
+      heads: arm.ensembles * heads,
+      trialsPerHead: trials,
+    })),
+    units: plan.policies.map((unit) => ({ name: unitName(unit), seed: unit.seed })),
+  }
+}

@@ -4,31 +4,52 @@ import { ScoreBatcher, type ScoreBatcherOptions } from '../addon/score-batcher.j
 import { Random } from '../data/random.js'
 import { mean } from '../evaluation/describe.js'
 import type { FinishedPolicy } from './aggregate.js'
-import { type CalibrationTrial, calibrateBeta, relativeError } from './calibration.js'
+import { type CalibrationTrial, calibrateBeta, relativeError, slopeOf } from './calibration.js'
 import type { StudyConfig } from './config.js'
 import { calibrationHeads, ensembleHeads } from './ensembles.js'
-import { type LoadedModels, scorerOf } from './measure.js'
+import { type LazyModels, scorerOf } from './measure.js'
 import type { ModelStage } from './models.js'
 import { type Arm, type PolicyUnit, policySeed, type StudyPlan, unitName, weighsKl } from './plan.js'
 import { finalKlOf, type PolicyContext, runPolicy, type TrainedHead } from './policy-unit.js'
-import { runPool } from './pool.js'
 import { takePrompts } from './prompts.js'
-import { hashOf, type StageContext, type StageResult, type StageStore } from './stages.js'
+import { type MatchOptions, trainMatched } from './refinement.js'
+import { hashOf, type SharedContext, type StageResult, type StageStore } from './stages.js'
 import { pairedMeanDifference, resample } from './statistics/intervals.js'
 import type { Measured, StudyOptions } from './study.js'
-import type { CalibrationSummary } from './summary.js'
+import type { CalibrationSummary, Refinement } from './summary.js'
+
+/** What calibration alone finds; refinement is known when the arm's policies are. */
+export type Calibrated = Omit<CalibrationSummary, 'refinement'>
+
+/** An arm as it is compared. */
+export interface TrainedArm {
+  id: string
+  calibration: Calibrated
+  /** What its policies were trained at. */
+  beta: number
+  policies: readonly FinishedPolicy[]
+  /** null for a baseline */
+  refinement: Refinement | null
+}
 
 export interface PolicyStage extends Pick<StudyOptions, 'config' | 'signal' | 'observer'> {
   store: StageStore
   stage: ModelStage
   plan: StudyPlan
-  models: LoadedModels
+  models: LazyModels
   measured: Measured
   lanes: number
 }
 
-function policyContext(study: PolicyStage): PolicyContext {
-  const { config, stage, models, measured, signal } = study
+/** Loads the models when a policy is to be trained, and not when all are. */
+function policyContext(study: PolicyStage): () => Promise<PolicyContext> {
+  let context: Promise<PolicyContext> | undefined
+  return () => (context ??= makePolicyContext(study))
+}
+
+async function makePolicyContext(study: PolicyStage): Promise<PolicyContext> {
+  const { config, stage, measured, signal } = study
+  const models = await study.models.get()
   const measuring = { config, inputs: stage.inputs, models, signal }
   const shared = (model: NativeModel, kind: 'scorer' | 'judge') =>
     scorerOf(measuring, model, kind, new ScoreBatcher(model, batching(config)))
@@ -71,8 +92,8 @@ const trainingKey = ({ config, measured }: PolicyStage) => [
 ]
 
 /** Brings every arm to the same KL: vanilla of a recipe to the target, the others to what vanilla reached on the same heads. */
-export async function calibrateArms(study: PolicyStage): Promise<StageResult<CalibrationSummary>[]> {
-  const done: StageResult<CalibrationSummary>[] = []
+export async function calibrateArms(study: PolicyStage): Promise<StageResult<Calibrated>[]> {
+  const done: StageResult<Calibrated>[] = []
   for (const arm of study.plan.arms) {
     const vanilla = done.find((entry) => entry.value.arm === `${arm.recipe}/vanilla`)
     const target =
@@ -93,12 +114,13 @@ async function calibrateArm(
   study: PolicyStage,
   arm: Arm,
   aim: { targetKl: number; firstBeta: number },
-): Promise<StageResult<CalibrationSummary>> {
+): Promise<StageResult<Calibrated>> {
   const { config, store, measured } = study
   const { targetKl, firstBeta } = aim
-  const { calibration } = config
+  // What is done after calibration changes nothing in it.
+  const { refinements, ...calibration } = config.calibration
   const dependencies = [trainingKey(study), calibration, arm, aim, config.layout.heads]
-  return store.stage(`calibration-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
+  return store.sharedStage(`calibration-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
     const policies = policyContext(study)
     const perHead = new Map<number, number[]>()
     const measure = async (beta: number) => {
@@ -135,62 +157,89 @@ const ensembleOf = (config: StudyConfig, index: number) => ({
 
 async function measureKl(
   study: PolicyStage,
-  context: PolicyContext,
-  stage: StageContext,
+  context: () => Promise<PolicyContext>,
+  stage: SharedContext,
   arm: Arm,
   beta: number,
 ): Promise<number[]> {
   const { config, store, observer } = study
   const prompts = takePrompts(
-    context.inputs.prompts.evaluation,
+    study.stage.inputs.prompts.evaluation,
     config.calibration.samples,
     config.evaluation.responses,
   )
   const heads = calibrationHeads(config)
-  let finished = 0
-  const tasks = heads.map((head, i) => async () => {
-    const unit: TrainedHead = {
-      arm,
-      beta,
-      seed: policySeed(config.seed, config.layout.ensembles, i, 0),
-      head,
-      ...ensembleOf(config, Math.floor(head / config.layout.heads)),
-    }
-    const result = await store.unit(stage, `beta-${hashOf(beta)}-head-${head}`, async () => ({
-      kl: await finalKlOf(context, unit, prompts),
-    }))
-    finished += 1
-    observer.progress(`calibration of ${arm.id}, beta ${beta.toPrecision(3)}`, finished, heads.length)
-    return result.kl
+  const units = heads.map((head, i) => ({
+    name: `beta-${hashOf(beta)}-head-${head}`,
+    work: async () => {
+      const unit: TrainedHead = {
+        arm,
+        beta,
+        seed: policySeed(config.seed, config.layout.ensembles, i, 0),
+        head,
+        ...ensembleOf(config, Math.floor(head / config.layout.heads)),
+      }
+      return { kl: await finalKlOf(await context(), unit, prompts) }
+    },
+  }))
+  const progress = (done: number, total: number) =>
+    observer.progress(`calibration of ${arm.id}, beta ${beta.toPrecision(3)}`, done, total)
+  const results = await store.units(stage, units, {
+    width: policiesAtOnce(study.lanes),
+    signal: study.signal,
+    progress,
   })
-  return runPool(tasks, policiesAtOnce(study.lanes), study.signal)
+  return results.map(({ kl }) => kl)
 }
 
 /** More than lanes: while one policy decodes and tokenises in TypeScript, another's native step keeps its lane busy. */
 const policiesAtOnce = (lanes: number) => lanes + 2
 
-/** Trains and judges every policy of the plan, arm by arm. */
+/** Trains and judges every policy of the plan, arm by arm; a recipe's vanilla comes first and is what the others are matched to. */
 export async function runArms(
   study: PolicyStage,
-  calibrated: readonly StageResult<CalibrationSummary>[],
-): Promise<FinishedPolicy[]> {
-  const results: FinishedPolicy[] = []
+  calibrated: readonly StageResult<Calibrated>[],
+): Promise<TrainedArm[]> {
+  const done: TrainedArm[] = []
   for (const [i, arm] of study.plan.arms.entries()) {
-    const calibration = calibrated[i] as StageResult<CalibrationSummary>
-    results.push(...(await runArm(study, arm, calibration.value.beta)))
+    const calibration = (calibrated[i] as StageResult<Calibrated>).value
+    const baseline = done.find((entry) => entry.id === `${arm.recipe}/vanilla`)
+    const train = (beta: number, attempt: number) => runArm(study, arm, beta, attempt)
+    const trained = baseline
+      ? await trainMatched(train, baseline.policies, matchOptions(study, baseline, calibration))
+      : { beta: calibration.beta, policies: await train(calibration.beta, 0), refinement: null }
+    done.push({ id: arm.id, calibration, ...trained })
   }
-  return results
+  return done
 }
 
-async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<FinishedPolicy[]> {
+function matchOptions({ config }: PolicyStage, baseline: TrainedArm, calibration: Calibrated): MatchOptions {
+  const { level, resamples, klTolerance } = config.verdict
+  return {
+    baseline: baseline.id,
+    firstBeta: calibration.beta,
+    // A treatment often meets its target at the first trial; its KL falls much as vanilla's does.
+    slope: slopeOf(calibration.trials) ?? slopeOf(baseline.calibration.trials),
+    tolerance: klTolerance,
+    limit: config.calibration.refinements,
+    level,
+    resamples,
+    // The verdict's own draws: both print one interval.
+    random: () => Random.from(config.seed, 'verdict', calibration.arm, 'truth'),
+  }
+}
+
+/** Every attempt is a stage of its own; the first carries the arm's name alone. */
+async function runArm(study: PolicyStage, arm: Arm, beta: number, attempt: number): Promise<FinishedPolicy[]> {
   const { config, store, plan, observer, measured } = study
   const units = plan.policies.filter((unit) => unit.arm === arm.id)
   const dependencies = [trainingKey(study), config.evaluation, arm.id, beta, config.layout.heads, units]
-  const stage = await store.stage(`policies-${arm.id.replaceAll('/', '-')}`, dependencies, async (context) => {
+  const name = `policies-${arm.id.replaceAll('/', '-')}${attempt === 0 ? '' : `-refined-${attempt}`}`
+  const label = attempt === 0 ? arm.id : `${arm.id}, beta ${beta.toPrecision(3)}`
+  const stage = await store.sharedStage(name, dependencies, async (context) => {
     const policies = policyContext(study)
-    const prompts = takePrompts(policies.inputs.prompts.evaluation, config.evaluation.responses)
+    const prompts = takePrompts(study.stage.inputs.prompts.evaluation, config.evaluation.responses)
     const referenceTruth = mean(measured.reference.means.truth)
-    let finished = 0
     const train = (unit: PolicyUnit) => async () => {
       const head: TrainedHead = {
         arm,
@@ -199,13 +248,23 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number): Promise<Finis
         head: ensembleHeads(config, unit.ensemble)[unit.head] as number,
         ...ensembleOf(config, unit.ensemble),
       }
-      const result = await store.unit(context, unitName(unit), () => runPolicy(policies, head, prompts))
-      finished += 1
-      observer.progress(arm.id, finished, units.length)
-      const { seconds, ...numbers } = result
-      return { ...unit, beta, ...numbers, belowReference: numbers.truth < referenceTruth }
+      return runPolicy(await policies(), head, prompts)
     }
-    return runPool(units.map(train), policiesAtOnce(study.lanes), study.signal)
+    const results = await store.units(
+      context,
+      units.map((unit) => ({ name: unitName(unit), work: train(unit) })),
+      {
+        width: policiesAtOnce(study.lanes),
+        signal: study.signal,
+        progress: (done, total) => observer.progress(label, done, total),
+      },
+    )
+    return results.map(({ seconds, ...numbers }, i) => ({
+      ...(units[i] as PolicyUnit),
+      beta,
+      ...numbers,
+      belowReference: numbers.truth < referenceTruth,
+    }))
   })
   return stage.value
 }

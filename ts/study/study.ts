@@ -1,28 +1,34 @@
 /** The whole study: stages in order, each done once, then the summary. */
+import { stat } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import path from 'node:path'
 import { loadAddon } from '../addon/load.js'
 import type { NativeAddon } from '../addon/native.js'
+import { resolveModel } from '../data/model-files.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
-import { type FinishedPolicy, requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
+import { headlineOf, requireComplete, summariseArm, summariseJudges, verdictsOf } from './aggregate.js'
 import { gateChecks, preconditions } from './checks.js'
+import type { Claims } from './claims.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
 import { readInputs, type StudyInputs } from './inputs.js'
+import { signatureOf } from './judge/policies.js'
 import {
   type BenchmarkStage,
+  LazyModels,
   loadModels,
+  type MeasureContext,
   type ModelFolders,
   measureBenchmark,
   measureReference,
   type ReferenceStage,
+  referenceSamples,
 } from './measure.js'
-import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel } from './models.js'
-import { type Arm, planStudy, type StudyPlan } from './plan.js'
-import { calibrateArms, runArms } from './policy-stages.js'
-import { type StageResult, StageStore } from './stages.js'
+import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel, measureJudge } from './models.js'
+import { planStudy, type StudyPlan } from './plan.js'
+import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
+import { hashOf, type StageResult, StageStore } from './stages.js'
 import {
-  type CalibrationSummary,
   type LanguageModelSummary,
   type Recipe,
   type RewardModelSummary,
@@ -44,15 +50,26 @@ export interface StudyOptions {
   signal: AbortSignal
   observer: StudyObserver
   addon?: NativeAddon
+  /** How this process shares the work with others. */
+  claims?: Claims
+  /**
+   * run: everything that is not done yet; prepare: what all policies need, and no policy; aggregate: nothing but the summary, and
+   * E_STATE naming what is missing.
+   */
+  mode?: 'run' | 'prepare' | 'aggregate'
+  /** Makes what people read, once summary.json is written. */
+  publish?: (summary: Summary) => Promise<unknown>
 }
 
-/** Runs what is not done yet and writes summary.json. */
-export async function runStudy(options: StudyOptions): Promise<Summary> {
-  const { config, runFolder, observer } = options
+/** Runs what is not done yet and writes summary.json; null when it was told to prepare only. */
+export async function runStudy(options: StudyOptions): Promise<Summary | null> {
+  const { config, runFolder, observer, mode = 'run' } = options
   const addon = options.addon ?? loadAddon()
   const lanes = config.executor.lanes === 'cores' ? availableParallelism() : config.executor.lanes
   addon.configureExecutor({ lanes, threadsPerLane: config.executor.threadsPerLane })
   const store = new StageStore(runFolder, {
+    ...(options.claims && { claims: options.claims }),
+    readOnly: mode === 'aggregate',
     started: (name) => observer.note(`${name} …`),
     finished: (name, { seconds, cached }) =>
       observer.note(`${name}: ${cached ? 'done before' : `${seconds.toFixed(1)} s`}`),
@@ -60,34 +77,41 @@ export async function runStudy(options: StudyOptions): Promise<Summary> {
   const inputs = await readInputs(config)
   const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
   const plan = planStudy(config)
-  const trained = await trainModels(store, stage, recipesOf(plan))
-  const models = await loadModels(addon, config, trained.folders, recipesOf(plan))
+  const recipes = recipesOf(plan)
+  const trained = await trainModels(store, stage, recipes)
+  const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes))
   try {
-    const measured = await measureModels(
-      store,
-      { config, inputs, models, signal: options.signal },
-      trained,
-      recipesOf(plan),
-    )
+    const context = { config, inputs, signal: options.signal }
+    const measured = await measureModels(store, context, models, trained, recipes)
+    if (mode === 'prepare') return null
     const study = { ...options, store, stage, plan, models, lanes, measured }
-    const calibrated = await calibrateArms(study)
-    const results = await runArms(study, calibrated)
-    const summary = summarise({
-      config,
-      plan,
-      inputs,
-      trained,
-      measured,
-      calibrated: calibrated.map((entry) => entry.value),
-      results,
-      store,
-      addon,
-    })
-    await writeFileAtomic(path.join(runFolder, 'summary.json'), `${JSON.stringify(summary)}\n`)
+    const trainedArms = await runArms(study, await calibrateArms(study))
+    const summary = summarise({ config, plan, inputs, trained, measured, trainedArms, store, addon })
+    await publish(options, store, summary)
     return summary
   } finally {
     await models.dispose()
   }
+}
+
+/** Of several processes that all end with the same numbers, one writes them down. */
+async function publish(options: StudyOptions, store: StageStore, summary: Summary): Promise<void> {
+  const file = path.join(options.runFolder, 'summary.json')
+  const write = async () => {
+    await writeFileAtomic(file, `${JSON.stringify(summary)}\n`)
+    await options.publish?.(summary)
+  }
+  if ((options.claims?.shard.count ?? 1) === 1) return write()
+  const { timings, peakMemoryBytes, environment, ...numbers } = summary
+  const { cached } = await store.stage('report', [hashOf(numbers)], async () => {
+    await write()
+    return {}
+  })
+  const isThere = await stat(file).then(
+    () => true,
+    () => false,
+  )
+  if (cached && !isThere) await write()
 }
 
 /** Every recipe that policies are trained on, then the others that are only reported. */
@@ -132,11 +156,7 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
   }
   const policyChain = async () => {
     const policy = await language('policy')
-    const judge = await store.stage(
-      'judge-model',
-      [common, config.models.judge, config.judgeModel, hashes.judgePreferences, hashes.judgeTokenizer, labels],
-      (context) => makeJudge(stage, context),
-    )
+    const judge = await judgeStage(store, stage, [common, hashes.judgePreferences, hashes.judgeTokenizer, labels])
     return { policy, judge }
   }
   const [{ scorer, reward, ensembles }, { policy, judge }] = await bothOrFirstFailure(rewardChain(), policyChain())
@@ -149,11 +169,28 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
     folders: {
       policy: modelFolder(policy),
       reward: modelFolder(reward),
-      judge: modelFolder(judge),
+      judge: judge.model,
       ensembles: ensembles.folder,
     },
     keys: [policy.key, ensembles.key, judge.key],
   }
+}
+
+/** Trains the judge, or measures the one that exists. */
+async function judgeStage(store: StageStore, stage: ModelStage, dependencies: readonly unknown[]) {
+  const { config, signal } = stage
+  const { judge } = config.models
+  if (!('model' in judge)) {
+    const made = await store.stage('judge-model', [...dependencies, judge, config.judgeModel], (context) =>
+      makeJudge(stage, judge, context),
+    )
+    return { ...made, model: modelFolder(made) }
+  }
+  const { folder } = await resolveModel(judge.model, { signal })
+  const measured = await store.stage('judge-model', [...dependencies, judge, await signatureOf(folder)], () =>
+    measureJudge(stage, folder),
+  )
+  return { ...measured, model: folder }
 }
 
 /** Waits for both, so that nothing runs on after a failure. */
@@ -173,7 +210,8 @@ export interface Measured {
 
 async function measureModels(
   store: StageStore,
-  context: Parameters<typeof measureReference>[0],
+  context: Omit<MeasureContext, 'models'>,
+  models: LazyModels,
   trained: TrainedModels,
   recipes: readonly Recipe[],
 ): Promise<Measured> {
@@ -183,12 +221,12 @@ async function measureModels(
   const benchmark = await store.stage(
     'benchmark',
     [trained.keys, benchmarkFiles, config.data.xstest, config.data.maxLength],
-    () => measureBenchmark(context, recipes),
+    async () => measureBenchmark({ ...context, models: await models.get() }, recipes),
   )
   const dependencies = [
     trained.keys,
     config.seed,
-    config.evaluation,
+    { ...config.evaluation, referenceSamples: referenceSamples(config) },
     config.objective.power,
     config.prompts,
     config.ppo.sampling,
@@ -196,7 +234,9 @@ async function measureModels(
     hashes.reviewsHeldOut,
     hashes.trueReward,
   ]
-  const reference = await store.stage('reference', dependencies, () => measureReference(context, recipes))
+  const reference = await store.stage('reference', dependencies, async () =>
+    measureReference({ ...context, models: await models.get() }, recipes),
+  )
   return { reference: reference.value, benchmark: benchmark.value, key: reference.key }
 }
 
@@ -206,17 +246,17 @@ interface SummaryParts {
   inputs: StudyInputs
   trained: TrainedModels
   measured: Measured
-  calibrated: CalibrationSummary[]
-  results: FinishedPolicy[]
+  trainedArms: TrainedArm[]
   store: StageStore
   addon: NativeAddon
 }
 
 function summarise(parts: SummaryParts): Summary {
-  const { config, plan, inputs, trained, measured, calibrated, results, store, addon } = parts
+  const { config, plan, inputs, trained, measured, trainedArms, store, addon } = parts
+  const results = trainedArms.flatMap((arm) => arm.policies)
   requireComplete(plan, results)
-  const betaOf = (arm: Arm) => calibrated.find((entry) => entry.arm === arm.id)?.beta ?? Number.NaN
-  const arms = plan.arms.map((arm) => summariseArm(arm, results, betaOf(arm)))
+  const trainedArm = (id: string) => trainedArms.find((arm) => arm.id === id) as TrainedArm
+  const arms = plan.arms.map((arm) => summariseArm(arm, results, trainedArm(arm.id).beta))
   const primary = plan.comparisons[0] as StudyPlan['comparisons'][number]
   const vanilla = arms.find((arm) => arm.id === primary.baseline) as (typeof arms)[number]
   const conditions = preconditions(config.preconditions, { ...trained, vanilla })
@@ -226,16 +266,12 @@ function summarise(parts: SummaryParts): Summary {
   const gate = gateChecks(config.gate, quality)
   const reference = measured.reference.means
   const verdicts = verdictsOf(plan, { config, results, reference, preconditions: conditions, gate })
-  const headline = verdicts.find((verdict) => verdict.primary)
   return summarySchema.parse({
     version: 1,
     name: config.name,
     seed: config.seed,
     layout: { ...config.layout, description: describeLayout(config) },
-    headline: {
-      outcome: headline?.outcome ?? 'inconclusive',
-      sentence: headline?.reasons.join(' ') ?? 'No comparison of sigma with vanilla was planned.',
-    },
+    headline: headlineOf(verdicts),
     data: inputs.report,
     languageModels: { scorer: trained.scorer, policy: trained.policy },
     rewardModel: trained.reward,
@@ -244,7 +280,7 @@ function summarise(parts: SummaryParts): Summary {
     preconditions: conditions,
     gate,
     sigma: measured.reference.quality,
-    calibration: calibrated,
+    calibration: trainedArms.map(({ calibration, refinement }) => ({ ...calibration, refinement })),
     arms,
     figures: { ...measured.benchmark, judged: summariseJudges(plan.arms, results, reference) },
     verdicts: { level: config.verdict.level, rules: rulesInWords(config.verdict), list: verdicts },

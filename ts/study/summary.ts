@@ -108,9 +108,35 @@ export const armSchema = z.strictObject({
   proxyReward: curveSchema,
 })
 
+/** Beta moved by the final KL of the compared policies themselves; the reward takes no part in it. */
+export const refinementSchema = z.strictObject({
+  baseline: z.string(),
+  /** Mean final KL of the baseline on the arm's heads. */
+  targetKl: z.number(),
+  tolerance: z.number(),
+  /** How often the arm could be trained again. */
+  limit: count,
+  matched: z.boolean(),
+  /** The first is at the calibrated beta. */
+  attempts: z
+    .array(
+      z.strictObject({
+        beta: z.number(),
+        kl: z.number(),
+        /** Final KL by the baseline's minus 1; interval by bootstrap over heads. */
+        difference: intervalSchema,
+        matched: z.boolean(),
+        /** True for one: the attempt whose policies are compared. */
+        used: z.boolean(),
+      }),
+    )
+    .min(1),
+})
+
 export const calibrationSchema = z.strictObject({
   arm: z.string(),
   targetKl: z.number(),
+  /** Found on the calibration heads; what the arm was compared at is in `arms`. */
   beta: z.number(),
   /** Over the calibration heads: mean of the exact KL and its bootstrap interval. */
   kl: intervalSchema,
@@ -120,6 +146,8 @@ export const calibrationSchema = z.strictObject({
   matched: z.boolean(),
   /** Every beta tried, in order. */
   trials: z.array(z.strictObject({ beta: z.number(), kl: z.number(), policies: count })),
+  /** null for a baseline, and in summaries of before there was one. */
+  refinement: refinementSchema.nullable().default(null),
 })
 
 /** Per policy results; what the aggregates are made of. */
@@ -270,6 +298,7 @@ export type SigmaQuality = z.infer<typeof sigmaQualitySchema>
 export type Check = z.infer<typeof checkSchema>
 export type ArmSummary = z.infer<typeof armSchema>
 export type CalibrationSummary = z.infer<typeof calibrationSchema>
+export type Refinement = z.infer<typeof refinementSchema>
 export type PolicyResult = z.infer<typeof policyResultSchema>
 export type Verdict = z.infer<typeof verdictSchema>
 export type Summary = z.infer<typeof summarySchema>

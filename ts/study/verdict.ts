@@ -53,7 +53,11 @@ interface Cluster {
 }
 
 /** Numbers of a comparison. Clusters are heads: the trials of one head are averaged first. */
-export function compareArms(input: Pick<VerdictInput, 'baseline' | 'treatment' | 'rules' | 'random'>): VerdictNumbers {
+export function compareArms(
+  input: Pick<VerdictInput, 'baseline' | 'treatment' | 'random'> & {
+    rules: Pick<StudyConfig['verdict'], 'level' | 'resamples' | 'klTolerance'>
+  },
+): VerdictNumbers {
   const { rules, random } = input
   const [baselineHeads, treatmentHeads] = [byHead(input.baseline), byHead(input.treatment)]
   const names = [...treatmentHeads.keys()].filter((name) => baselineHeads.has(name))
@@ -97,7 +101,8 @@ function riskDifference(
   )
 }
 
-const headName = (policy: Pick<JudgedPolicy, 'ensemble' | 'head'>): string => `${policy.ensemble}/${policy.head}`
+/** Clusters are heads: what a policy's cluster is called. */
+export const headName = (policy: Pick<JudgedPolicy, 'ensemble' | 'head'>): string => `${policy.ensemble}/${policy.head}`
 
 function byHead(policies: readonly JudgedPolicy[]): Map<string, Cluster> {
   const groups = new Map<string, JudgedPolicy[]>()

@@ -8,13 +8,12 @@ import type { PairFeatures, TokenPairs } from './types.js'
 export async function cachePairFeatures(
   model: NativeModel,
   pairs: TokenPairs,
-  options: { batchTokens: number; signal?: AbortSignal | undefined },
+  options: { batchTokens: number; sharePrefixes?: boolean; signal?: AbortSignal | undefined },
 ): Promise<PairFeatures> {
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
   const count = pairs.chosen.length
-  const cache = await callNative(options, (call) =>
-    model.cacheFeatures(rows, { batchTokens: options.batchTokens }, call),
-  )
+  const { batchTokens, sharePrefixes = true } = options
+  const cache = await callNative(options, (call) => model.cacheFeatures(rows, { batchTokens, sharePrefixes }, call))
   const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
   return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
 }

@@ -110,7 +110,8 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
 /** Puts trained heads on a sequence classifier whose base stays as it is. */
 export async function trainEnsemble(training: EnsembleTraining): Promise<HeadsResult> {
   const { model, pairs, heldOut, settings, signal, ...context } = training
-  const options = { batchTokens: settings.batchTokens, signal }
+  const { batchTokens, sharePrefixes } = settings
+  const options = { batchTokens, sharePrefixes, signal }
   const hidden = model.info().hiddenSize
   const firstHead =
     settings.init.kind === 'keep-first' ? { firstHead: (await model.scoreWeight()).slice(0, hidden) } : {}

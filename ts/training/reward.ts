@@ -40,8 +40,8 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const { batchTokens, activationCheckpointing } = settings
-  const options = { ...adamwOptions(settings.optimiser), batchTokens, activationCheckpointing }
+  const { batchTokens, sharePrefixes, activationCheckpointing } = settings
+  const options = { ...adamwOptions(settings.optimiser), batchTokens, sharePrefixes, activationCheckpointing }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position
 
@@ -68,7 +68,8 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   const heldOut = training.heldOut
   const evaluate = async () => {
     const { accuracy, loss } = await rewardMeasures(model, heldOut as TokenPairs, {
-      batchTokens: settings.batchTokens,
+      batchTokens,
+      sharePrefixes,
       signal,
     })
     return { 'eval/accuracy': meanOf(accuracy), 'eval/loss': meanOf(loss) }
@@ -99,11 +100,11 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
 export async function rewardMeasures(
   model: NativeModel,
   pairs: TokenPairs,
-  options: { batchTokens: number; signal?: AbortSignal | undefined },
+  options: { batchTokens: number; sharePrefixes?: boolean; signal?: AbortSignal | undefined },
 ): Promise<PairMeasures> {
-  const { batchTokens, signal } = options
+  const { batchTokens, sharePrefixes = true, signal } = options
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
-  const scores = await callNative({ signal }, (call) => model.score(rows, { batchTokens }, call))
+  const scores = await callNative({ signal }, (call) => model.score(rows, { batchTokens, sharePrefixes }, call))
   const half = scores.length / 2
   return measurePairs(scores.subarray(0, half), scores.subarray(half), model.info().numLabels)
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { fraction, optimiser, schedule, seed } from '../config/blocks.js'
+import { fraction, optimiser, schedule, seed, sharePrefixes } from '../config/blocks.js'
 
 /** What every loop over optimiser steps has. */
 const stepSettings = {
@@ -48,6 +48,7 @@ export type LanguageModelSettings = z.output<typeof languageModelSettings>
 export const rewardSettings = z.strictObject({
   ...stepSettings,
   optimiser,
+  sharePrefixes,
   activationCheckpointing,
   stopAt: stopAt.optional(),
 })
@@ -66,6 +67,7 @@ export const headsInit = z.strictObject({
 export const headsSettings = z.strictObject({
   ...stepSettings,
   optimiser,
+  sharePrefixes,
   heads: z.int().min(1).default(10),
   init: headsInit.prefault({}),
   order: z

@@ -47,8 +47,8 @@ class Reward:
         return total, norm.item()
 
     def check(self):
-        steps = [self.step(), self.step()]
-        return {"loss": [loss for loss, _ in steps], "gradNorm": [norm for _, norm in steps]}
+        (loss, norm), (loss_after, norm_after) = self.step(), self.step()
+        return {"loss": [loss], "gradNorm": [norm], "lossAfter": [loss_after], "gradNormAfter": [norm_after]}
 
     def run(self):
         seconds, _ = timed(self.step)

@@ -13,6 +13,9 @@ void row_with_activation(const ActivationBackwardArgs& args, int64_t t, float* s
   T* grad_u = static_cast<T*>(args.grad_u) + t * args.size;
   each_vector(
       args.size, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+        fetch_ahead(grad_y + j);
+        fetch_ahead(u + j);
+        fetch_ahead<1>(grad_u + j);
         const Vec g = load_at(grad_y + j, n) * activate<kKind>(load_at(u + j, n)).slope;
         store_at(grad_u + j, g, n);
         // The bias gets the sum of what was stored, as a sum over grad_u would.

@@ -11,4 +11,7 @@ using ParallelBody = void (*)(void* context, int64_t begin, int64_t end);
 // A kernel's result must not depend on where the ranges are cut.
 void parallel_ranges(int64_t count, int64_t grain, ParallelBody body, void* context);
 
+// On how many threads at most, called from here.
+int64_t parallel_threads();
+
 }  // namespace prudent::kernels

@@ -86,6 +86,40 @@ PRUDENT_VEC void store(Bf16* p, Vec v) {
   __builtin_memcpy(p, &half, sizeof half);
 }
 
+// Two vectors from 2 * kWidth neighbours, those at even places and those at odd ones, and back: for what treats all items alike.
+// In bf16 a mask or a shift then stands for the conversion between 16 and 32 bits.
+struct VecPair {
+  Vec even, odd;
+};
+PRUDENT_VEC VecPair load_pair(const float* p) { return {load(p), load(p + kWidth)}; }
+PRUDENT_VEC VecPair load_pair(const Bf16* p) {
+  VecBits both;
+  __builtin_memcpy(&both, p, sizeof both);
+  return {__builtin_bit_cast(Vec, both << 16), __builtin_bit_cast(Vec, both & 0xffff0000u)};
+}
+PRUDENT_VEC void store_pair(float* p, VecPair v) {
+  store(p, v.even);
+  store(p + kWidth, v.odd);
+}
+PRUDENT_VEC void store_pair(Bf16* p, VecPair v) {
+  const auto rounded = [](Vec x) __attribute__((always_inline)) {
+    const VecBits bits = __builtin_bit_cast(VecBits, x);
+    return x != x ? VecBits{} + 0x7fc00000u : bits + 0x7fffu + ((bits >> 16) & 1u);
+  };
+  const VecBits both = (rounded(v.even) >> 16) | (rounded(v.odd) & 0xffff0000u);
+  __builtin_memcpy(p, &both, sizeof both);
+}
+
+// Asks for what a loop over pairs of vectors will load or store some steps on. Where a step is much arithmetic on little memory,
+// too few steps are under way at once to hide memory's latency, and the processor's own prefetchers stop at every page.
+template <int kWrite = 0, typename T>
+PRUDENT_VEC void fetch_ahead(const T* p) {
+  constexpr int64_t kAhead = 2048, kLine = 64;
+  const char* const ahead = reinterpret_cast<const char*>(p) + kAhead;
+  __builtin_prefetch(ahead, kWrite);
+  if constexpr (2 * kWidth * sizeof(T) > kLine) __builtin_prefetch(ahead + kLine, kWrite);
+}
+
 // To T's precision and back.
 template <typename T>
 PRUDENT_VEC Vec round_to(Vec v) {
@@ -270,7 +304,19 @@ PRUDENT_VEC Vec reciprocal(Vec x) {
 }
 
 // 1 / (1 + e^-x). The exponent is bounded so that the denominator stays finite; a sigmoid of -87 is 1e-38.
+#if defined(PRUDENT_ISA_avx512)
+PRUDENT_VEC Vec sigmoid(Vec x) {
+  // As exp, which between these bounds needs none of its own. They return their second operand when one is NaN.
+  const __m512 not_above = _mm512_maskz_min_ps(0xffff, _mm512_set1_ps(87.0f), __builtin_bit_cast(__m512, -x));
+  const Vec minus_x = __builtin_bit_cast(Vec, _mm512_maskz_max_ps(0xffff, _mm512_set1_ps(-87.0f), not_above));
+  const __m512 rounded = _mm512_maskz_roundscale_ps(0xffff, __builtin_bit_cast(__m512, minus_x * kLog2E), 0);
+  const Vec n = __builtin_bit_cast(Vec, rounded);
+  const Vec p = exp_of_rest((minus_x - n * kLn2High) - n * kLn2Low);
+  return reciprocal(1.0f + __builtin_bit_cast(Vec, _mm512_maskz_scalef_ps(0xffff, __builtin_bit_cast(__m512, p), rounded)));
+}
+#else
 PRUDENT_VEC Vec sigmoid(Vec x) { return reciprocal(1.0f + exp(x < -87.0f ? broadcast(87.0f) : -x)); }
+#endif
 
 // Abramowitz & Stegun 7.1.26, absolute error below 5e-7 in fp32. `exp_minus_square` is e^(-x^2), which callers need anyway.
 PRUDENT_VEC Vec erf(Vec x, Vec exp_minus_square) {

@@ -17,10 +17,7 @@ struct Workspace {
   std::size_t bytes = 0;
 };
 
-}  // namespace
-
-void* thread_workspace(std::size_t bytes) {
-  thread_local Workspace workspace;
+void* at_least(Workspace& workspace, std::size_t bytes) {
   if (workspace.bytes < bytes) {
     const std::size_t rounded = (bytes + 4095) / 4096 * 4096;
     workspace.memory.reset();
@@ -30,6 +27,18 @@ void* thread_workspace(std::size_t bytes) {
     workspace.bytes = rounded;
   }
   return workspace.memory.get();
+}
+
+}  // namespace
+
+void* thread_workspace(std::size_t bytes) {
+  thread_local Workspace workspace;
+  return at_least(workspace, bytes);
+}
+
+void* shared_workspace(std::size_t bytes) {
+  thread_local Workspace workspace;
+  return at_least(workspace, bytes);
 }
 
 }  // namespace prudent::kernels

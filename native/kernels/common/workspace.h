@@ -9,4 +9,7 @@ namespace prudent::kernels {
 // At least `bytes` bytes, aligned to 64. The same memory at every call of a thread: one user at a time.
 void* thread_workspace(std::size_t bytes);
 
+// The same for what a parallel loop's threads share, taken by the thread that starts the loop.
+void* shared_workspace(std::size_t bytes);
+
 }  // namespace prudent::kernels

@@ -7,6 +7,7 @@
 #include "kernels/common/autograd.h"
 #include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/packed_weights.h"
 
 namespace prudent::kernels {
 
@@ -23,7 +24,8 @@ struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
     MatmulEpilogue epilogue{.bias = value_of(up_bias),
                             .activation = static_cast<Activation>(activation),
                             .gate = gate.t(),
-                            .gate_bias = value_of(gate_bias)};
+                            .gate_bias = value_of(gate_bias),
+                            .keep_weights = !differentiable};
     if (differentiable) {
       epilogue.saved = &saved_up;
       epilogue.saved_gate = &saved_gate;
@@ -64,6 +66,10 @@ at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activa
   if (!matmul_on_tiles(x)) {
     return geglu(linear(x, weights.gate, {.bias = weights.gate_bias}), linear(x, weights.up, {.bias = weights.up_bias}),
                  activation);
+  }
+  if (is_differentiated({weights.up, weights.gate})) {
+    forget_packed_weights(weights.up);
+    forget_packed_weights(weights.gate);
   }
   return GatedLinearNode::apply(x, weights.gate, weights.up, optional_of(weights.gate_bias), optional_of(weights.up_bias),
                                 static_cast<int64_t>(activation),

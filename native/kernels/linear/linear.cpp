@@ -5,6 +5,7 @@
 #include "kernels/activation_backward/activation_backward.h"
 #include "kernels/common/autograd.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/packed_weights.h"
 
 namespace prudent::kernels {
 
@@ -19,7 +20,7 @@ struct LinearNode : torch::autograd::Function<LinearNode> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual, int64_t activation,
                             int64_t layout, bool differentiable) {
-    MatmulEpilogue epilogue{.bias = value_of(bias), .residual = value_of(residual)};
+    MatmulEpilogue epilogue{.bias = value_of(bias), .residual = value_of(residual), .keep_weights = !differentiable};
     at::Tensor saved;
     if (activation != kNoActivation) epilogue.activation = static_cast<Activation>(activation);
     if (activation != kNoActivation && differentiable) epilogue.saved = &saved;
@@ -64,6 +65,7 @@ at::Tensor bias_gradient(const at::Tensor& grad_y) { return activation_backward(
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options) {
   if (!matmul_on_tiles(x)) return linear_reference(x, weight, options);
+  if (is_differentiated({weight})) forget_packed_weights(weight);
   const int64_t activation = options.activation ? static_cast<int64_t>(*options.activation) : kNoActivation;
   return LinearNode::apply(x, weight, optional_of(options.bias), optional_of(options.residual), activation,
                            static_cast<int64_t>(options.layout), is_differentiated({x, weight, options.bias, options.residual}));

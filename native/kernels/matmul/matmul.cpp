@@ -7,6 +7,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/packed_weights.h"
 
 namespace prudent::kernels {
 
@@ -117,6 +118,8 @@ at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const
   args.activation = activation_of(epilogue.activation);
   args.saved = saves ? epilogue.saved->mutable_data_ptr() : nullptr;
   args.saved_gate = saves && gate.defined() ? epilogue.saved_gate->mutable_data_ptr() : nullptr;
+  const at::Tensor packed = epilogue.keep_weights ? packed_weights(args, right_in, epilogue.gate) : at::Tensor();
+  args.packed_right = data_or_null(packed);
   run_tiles(args);
   return out;
 }

@@ -26,6 +26,8 @@ struct MatmulEpilogue {
   // Receives what the activation was applied to; gated: `saved` the second factor, `saved_gate` the gate. [rows, columns]
   at::Tensor* saved = nullptr;
   at::Tensor* saved_gate = nullptr;
+  // `right` and `gate` are weights that later calls are likely to find unchanged: packed once (packed_weights.h).
+  bool keep_weights = false;
 };
 
 // left and right of one dtype, fp32 | bf16, each dense in one of its dimensions (a transposed view is) -> the same dtype.

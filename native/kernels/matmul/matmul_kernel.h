@@ -20,6 +20,7 @@ struct MatmulArgs {
   int64_t rows, columns, depth;
   MatmulOperand left, right;
   MatmulOperand gate_right;  // gated: a second right operand; data null otherwise
+  const void* packed_right;  // both of them as matmul_pack_right leaves them, or null
   bool bf16;                 // operands, bias, residual, saved; else fp32
   bool out_bf16;
 
@@ -38,6 +39,11 @@ struct MatmulArgs {
 // For machines with has_amx() alone.
 namespace amx {
 void matmul_run(const MatmulArgs& args);
-}
+
+// The right operand (gated: both) in tiles, to be reused as packed_right by products of any number of rows. Reads columns, depth,
+// right, gate_right and bf16 of the arguments. `to`: matmul_packed_bytes, aligned to 64.
+int64_t matmul_packed_bytes(const MatmulArgs& args);
+void matmul_pack_right(const MatmulArgs& args, void* to);
+}  // namespace amx
 
 }  // namespace prudent::kernels

@@ -25,7 +25,7 @@ struct SampleOptions {
 // there. A row with NaN, +infinity or nothing finite is E_NON_FINITE; on CUDA its id is -1, and whoever copies the ids to the CPU
 // hands them to check_sampled(). Greedy takes the lowest id among equal maxima.
 // `logprobs`, when given, receives [rows] fp32: the log-softmax of the drawn token in the logits as they came, that is, at
-// temperature 1 and over the whole vocabulary.
+// temperature 1 and over the whole vocabulary; NaN for a row that is E_NON_FINITE.
 at::Tensor sample(const at::Tensor& logits, const at::Tensor& row_keys, const at::Tensor& positions, const SampleOptions& options,
                   at::Tensor* logprobs = nullptr);
 void check_sampled(const at::Tensor& ids);

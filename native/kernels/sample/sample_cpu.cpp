@@ -194,6 +194,7 @@ void sample_row(const SampleArgs& args, int64_t row, int64_t slot) {
   const float top = maximum(logits, vocab);
   int64_t& id = args.ids[row];
   id = -1;
+  if (args.logprobs != nullptr) args.logprobs[row] = __builtin_nanf("");
   if (top - top != 0.0f) return;
   double total = 0.0;  // of the softmax at temperature 1, when the draw comes by it
   if (args.greedy) {

@@ -116,6 +116,25 @@ TEST_CASE("sample: masked logits are never drawn, broken ones are an error") {
   }
 }
 
+TEST_CASE("sample: recorded log-probabilities are of the logits as they came, whatever shapes the draw; a broken row has none") {
+  const float inf = std::numeric_limits<float>::infinity();
+  at::Tensor logits = normal({5, 700}, 4, 3.0);
+  logits.select(0, 1).narrow(0, 0, 600).fill_(-inf);  // as a masked EOS is
+  const at::Tensor truth = logits.to(at::kDouble).log_softmax(-1);
+  for (const SampleOptions& options : {SampleOptions{.greedy = true}, SampleOptions{.temperature = 0.3, .seed = 1},
+                                       SampleOptions{.temperature = 2.0, .top_k = 3, .top_p = 0.5, .seed = 2}}) {
+    at::Tensor logprobs;
+    const at::Tensor ids = kernels::sample(logits, keys(5), keys(5), options, &logprobs);
+    CHECK(error_of(logprobs, truth.gather(1, ids.unsqueeze(1)).squeeze(1)) <= kParityFp32);
+    CHECK(error_of(logprobs, truth.gather(1, (ids.unsqueeze(1) + 1).remainder(700)).squeeze(1)) > kParityFp32);
+  }
+  at::Tensor broken = logits.clone(), logprobs;
+  broken[3][8] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_AS(kernels::sample(broken, keys(5), keys(5), {.greedy = true}, &logprobs), Error);
+  CHECK(logprobs.isnan().equal(keys(5) == 3));
+  CHECK(error_of(logprobs.narrow(0, 0, 3), std::get<0>(truth.max(-1)).narrow(0, 0, 3)) <= kParityFp32);
+}
+
 TEST_CASE("sample: wrong arguments are named") {
   CHECK_THROWS_AS(kernels::sample(row({0.0f, 1.0f}), keys(1), keys(1), {.temperature = 0.0}), Error);
   CHECK_THROWS_AS(kernels::sample(row({0.0f, 1.0f}), keys(1), keys(1), {.top_p = 0.0}), Error);

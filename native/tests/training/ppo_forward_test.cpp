@@ -60,7 +60,7 @@ TEST_CASE("ppo: the rollout's forward serves the first update, bit by bit") {
         CHECK((rollout->held != nullptr) == share);
         CHECK_FALSE(rollout->logprobs.requires_grad());
         stats.push_back(without_times(trainer.step(*rollout, plain_input(test), Job())));
-        if (share) CHECK_FALSE(rollout->held->take(*test.policy).has_value());
+        if (share) CHECK_FALSE(rollout->held->take(*test.policy, training::row_range(0, test.queries.rows())).has_value());
       }
       weights.push_back(copies(test.policy->parameters()));
     }
@@ -112,9 +112,11 @@ TEST_CASE("ppo: what is not one mini-batch and one micro-batch holds no forward,
   CHECK(held([](auto&, auto& rollout) { rollout.batch_tokens = 20; }) == nullptr);
   const auto forward = held([](auto&, auto&) {});
   REQUIRE(forward != nullptr);
-  CHECK_FALSE(forward->take(*test.policy->clone()).has_value());
-  CHECK(forward->take(*test.policy).has_value());
-  CHECK_FALSE(forward->take(*test.policy).has_value());
+  const std::vector<int64_t> rows = training::row_range(0, test.queries.rows());
+  CHECK_FALSE(forward->take(*test.policy->clone(), rows).has_value());
+  CHECK_FALSE(forward->take(*test.policy, {rows.rbegin(), rows.rend()}).has_value());
+  CHECK(forward->take(*test.policy, rows).has_value());
+  CHECK_FALSE(forward->take(*test.policy, rows).has_value());
 }
 
 TEST_CASE("ppo: old log-probs and values from the sampling are those of a forward, up to rounding") {

@@ -32,9 +32,44 @@ def paired_case(n, scale):
     }
 
 
+def interval_case(case):
+    """Percentile bootstrap over pairs: with draws that are given, and scipy's own with many of its own."""
+    x, y = np.array(case["x"]), np.array(case["y"])
+    draws = np.random.default_rng(11).integers(len(x), size=(40, len(x)))
+    statistics = {
+        "varianceRatio": lambda a, b, axis=-1: np.var(a, ddof=1, axis=axis) / np.var(b, ddof=1, axis=axis),
+        "meanDifference": lambda a, b, axis=-1: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        "relativeDifference": lambda a, b, axis=-1: np.mean(a, axis=axis) / np.mean(b, axis=axis) - 1,
+    }
+    result = {"draws": draws.tolist()}
+    for name, statistic in statistics.items():
+        low, high = np.quantile(statistic(x[draws], y[draws]), [0.025, 0.975])
+        result[name] = {"estimate": float(statistic(x, y)), "low": float(low), "high": float(high)}
+    many = stats.bootstrap(
+        (x, y), statistics["varianceRatio"], paired=True, method="percentile", n_resamples=20000, rng=np.random.default_rng(5)
+    ).confidence_interval
+    return result | {"scipyVarianceRatio": [float(many.low), float(many.high)]}
+
+
+def risk_case(both, only_treatment, only_baseline, neither, level):
+    """Agresti & Min 2005: Wald on the table with 1/2 added to each cell."""
+    b, c, n = only_treatment + 0.5, only_baseline + 0.5, both + only_treatment + only_baseline + neither + 2
+    half = stats.norm.ppf(0.5 + level / 2) * np.sqrt(b + c - (b - c) ** 2 / n) / n
+    centre = (b - c) / n
+    estimate = (only_treatment - only_baseline) / (n - 2)
+    return {
+        "cells": [both, only_treatment, only_baseline, neither],
+        "level": level,
+        "interval": {"estimate": estimate, "low": float(max(-1, centre - half)), "high": float(min(1, centre + half))},
+    }
+
+
+paired = [paired_case(n, s) for n, s in ((10, 1.0), (40, 0.5), (41, 2.0), (7, 3.0))]
 golden = {
     "environment": {"python": sys.version.split()[0], "numpy": np.__version__, "scipy": scipy.__version__},
-    "paired": [paired_case(n, s) for n, s in ((10, 1.0), (40, 0.5), (41, 2.0), (7, 3.0))],
+    "paired": paired,
+    "intervals": [interval_case(case) for case in paired],
+    "risks": [risk_case(*cells, level) for cells in ((3, 2, 5, 30), (0, 0, 0, 40), (0, 8, 0, 2), (10, 0, 0, 0)) for level in (0.9, 0.95)],
     "distributions": {
         "studentTwoSided": [[t, df, float(2 * stats.t.sf(t, df))] for t in (0.1, 1.0, 2.5, 9.0) for df in (1, 8, 38)],
         "fUpper": [[f, a, b, float(stats.f.sf(f, a, b))] for f in (0.2, 1.0, 4.0, 30.0) for a, b in ((1, 8), (1, 78), (3, 20))],

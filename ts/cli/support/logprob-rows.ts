@@ -1,14 +1,18 @@
 import { Policy } from '../../addon/policy.js'
 import { PrudentError } from '../../errors.js'
 import { type RowOptions, tokeniserFor, withModelOf } from './model.js'
-import type { DataFlowOptions } from './options.js'
+import type { DataFlowOptions, SharedPrefixOptions } from './options.js'
 import type { RowInput } from './row-inputs.js'
 import { streamRows } from './row-stream.js'
 import type { Session } from './session.js'
 
 /** `prudent logprobs`: ln p(token | tokens before it) for every token after the first. */
-export async function runLogprobs(session: Session, options: RowOptions & DataFlowOptions): Promise<void> {
-  const call = { batchTokens: options.batchTokens, signal: session.signal }
+export async function runLogprobs(
+  session: Session,
+  options: RowOptions & DataFlowOptions & SharedPrefixOptions,
+): Promise<void> {
+  const { batchTokens, sharePrefixes } = options
+  const call = { batchTokens, sharePrefixes, signal: session.signal }
   await streamRows(session, { ...options, label: 'read', forms: ['text', 'input_ids'] }, (process) =>
     withModelOf(session, options, Policy.load, async (model, folder) => {
       const tokeniser = tokeniserFor(model, folder, options)

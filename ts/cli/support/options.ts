@@ -32,6 +32,28 @@ export function withModel(command: Command): Command {
     .option('--batch-tokens <count>', 'tokens in one forward pass', positiveInteger, 8192)
 }
 
+/** --no-share-prefixes as commands have it whose rows may begin alike. */
+export function withSharedPrefixes(command: Command): Command {
+  return command.option('--no-share-prefixes', 'compute what rows have in common at their beginning once for each row')
+}
+
+export interface SharedPrefixOptions {
+  sharePrefixes: boolean
+}
+
+/** --config, --output and --set as the commands that run a study have them. */
+export function withStudy(command: Command): Command {
+  return command
+    .requiredOption('--config <file>', 'YAML configuration of the study')
+    .requiredOption('--output <folder>', 'run directory; what is done there is not done again')
+    .option(
+      '--set <key=value>',
+      'replace a value of the configuration, may be repeated',
+      (value: string, before: string[]) => [...before, value],
+      [],
+    )
+}
+
 /** --tokenizer and --truncate as commands have them that turn rows into tokens. */
 export function withRows(command: Command): Command {
   return command
@@ -41,6 +63,15 @@ export function withRows(command: Command): Command {
 
 export function positiveInteger(text: string): number {
   return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 1, 'an integer >= 1')
+}
+
+/** Draws come in pairs. */
+export function evenInteger(text: string): number {
+  return checked(
+    text,
+    Number.isSafeInteger(Number(text)) && Number(text) >= 2 && Number(text) % 2 === 0,
+    'an even integer >= 2',
+  )
 }
 
 export function nonNegativeInteger(text: string): number {
@@ -66,7 +97,7 @@ function checked(text: string, valid: boolean, expected: string): number {
   return Number(text)
 }
 
-function device(text: string): string {
+export function device(text: string): string {
   if (!/^(cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('Expected cpu or cuda:N.')
   return text
 }

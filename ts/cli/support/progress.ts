@@ -61,3 +61,26 @@ function plainLines(label: string, total: number | undefined): Progress {
     },
   }
 }
+
+/** One bar at a time: a new label ends the one before. */
+export function progressBars(session: { note(line: string): void; progress(label: string, total?: number): Progress }) {
+  let current: { label: string; bar: Progress } | null = null
+  const stop = () => {
+    current?.bar.stop()
+    current = null
+  }
+  return {
+    stop,
+    note(line: string) {
+      stop()
+      session.note(line)
+    },
+    progress(label: string, done: number, total: number) {
+      if (current?.label !== label) {
+        stop()
+        current = { label, bar: session.progress(label, total) }
+      }
+      current.bar.update(done, total)
+    },
+  }
+}

@@ -1,7 +1,7 @@
 import { RewardModel, type RowScore } from '../../addon/reward-model.js'
 import { PrudentError } from '../../errors.js'
 import { type RowOptions, tokeniserFor, withModelOf } from './model.js'
-import type { DataFlowOptions } from './options.js'
+import type { DataFlowOptions, SharedPrefixOptions } from './options.js'
 import type { RowInput } from './row-inputs.js'
 import { streamRows } from './row-stream.js'
 import type { Session } from './session.js'
@@ -9,8 +9,12 @@ import type { Session } from './session.js'
 const FORMS = ['prompt and response', 'messages', 'text', 'input_ids'] as const
 
 /** `prudent score`: scores of all heads for every row. */
-export async function runScore(session: Session, options: RowOptions & DataFlowOptions): Promise<void> {
-  const call = { batchTokens: options.batchTokens, signal: session.signal }
+export async function runScore(
+  session: Session,
+  options: RowOptions & DataFlowOptions & SharedPrefixOptions,
+): Promise<void> {
+  const { batchTokens, sharePrefixes } = options
+  const call = { batchTokens, sharePrefixes, signal: session.signal }
   await streamRows(session, { ...options, label: 'scored', forms: FORMS }, (process) =>
     withModelOf(session, options, RewardModel.load, async (model, folder) => {
       const tokeniser = tokeniserFor(model, folder, options)

@@ -73,9 +73,13 @@ function codeOf(error: unknown): string | undefined {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : undefined
 }
 
-/** 2 for what the user typed or configured, 1 for every other failure. */
+/** EX_TEMPFAIL of sysexits.h: nothing is wrong, try again later. */
+const TRY_LATER = 75
+
+/** 2 for what the user typed or configured, 75 for a shard that others keep waiting, 1 for every other failure. */
 export function exitCodeOf(error: unknown): number {
   const code = codeOf(error)
+  if (code === 'E_WAITING') return TRY_LATER
   return code === 'E_USAGE' || code === 'E_CONFIG' ? 2 : 1
 }
 

@@ -37,13 +37,13 @@ async function train(session: Session, start: Start<PolicyRun>) {
   const opened: NativeModel[] = []
   try {
     const models = await openModels(session, start, base, scorer, opened)
-    const { head, ensemble, referenceMean, maxLength, batchTokens } = config.scorer
+    const { head, ensemble, referenceMean, maxLength, batchTokens, sharePrefixes } = config.scorer
     const tokenizers = { policyTokenizer: base.tokenizer, scorerTokenizer: scorer.tokenizer }
     const { steps, metrics, klCoef } = await trainPolicy({
       ...context,
       policy: models.policy,
       reference: models.reference,
-      scorer: modelScorer({ model: models.scorer, ...tokenizers, maxLength, batchTokens }),
+      scorer: modelScorer({ model: models.scorer, ...tokenizers, maxLength, batchTokens, sharePrefixes }),
       prompts,
       settings: config.ppo,
       eosTokenIds: await eosTokenIds(base.folder),

@@ -1,5 +1,14 @@
 import { z } from 'zod'
-import { device, dtype, modelReference, pathText, preferenceData, seed, textData } from '../../config/blocks.js'
+import {
+  device,
+  dtype,
+  modelReference,
+  pathText,
+  preferenceData,
+  seed,
+  sharePrefixes,
+  textData,
+} from '../../config/blocks.js'
 import { promptSettings } from '../../policy/prompts.js'
 import { ppoSettings } from '../../policy/settings.js'
 import {
@@ -10,6 +19,22 @@ import {
   rewardSettings,
 } from '../../training/settings.js'
 
+const mlflow = z.strictObject({
+  uri: z
+    .url({ protocol: /^https?$/ })
+    .refine(
+      (text) => new URL(text).username === '',
+      'expected no name or password in it; set MLFLOW_TRACKING_USERNAME and _PASSWORD',
+    )
+    .describe('Of the server, http://localhost:5000 say'),
+  experiment: z.string().min(1).default('prudent').describe('Made where there is none of the name'),
+  runName: z.string().min(1).optional().describe("Default: the run directory's name"),
+})
+
+/** Where metrics go beside metrics.jsonl and TensorBoard. */
+const tracking = z.strictObject({ mlflow: mlflow.optional() }).optional()
+export type Tracking = z.output<typeof tracking>
+
 /** Configurations of `prudent train`. `task` may be left out; config.yaml of a run names it. */
 
 const common = {
@@ -17,6 +42,7 @@ const common = {
   dtype: dtype.default('auto'),
   device: device.default('cpu'),
   tokenizer: modelReference.optional().describe("Folder or hub id of the tokenizer; default: the model's own"),
+  tracking,
 }
 
 /** A model of random weights. */
@@ -68,6 +94,7 @@ export const policyRun = z.strictObject({
     tokenizer: modelReference.optional(),
     maxLength: z.int().min(2).default(1024).describe('Longer inputs are cut on the left'),
     batchTokens: z.int().min(1).default(16384),
+    sharePrefixes,
     head: z.int().min(0).default(0).describe('The head that is the reward'),
     ensemble: z
       .array(z.int().min(0))

@@ -1,5 +1,5 @@
 import { copyFile, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import type { z } from 'zod'
 import { callNative } from '../../addon/call.js'
 import { loadAddon } from '../../addon/load.js'
@@ -11,12 +11,14 @@ import { Tokenizer } from '../../data/tokenizer.js'
 import { PrudentError } from '../../errors.js'
 import type { Checkpoint } from '../../run/checkpoints.js'
 import type { PlainConfig } from '../../run/config-file.js'
+import { MlflowTracker } from '../../run/mlflow.js'
 import { RunDirectory } from '../../run/run-directory.js'
 import type { CheckpointSettings } from '../../training/settings.js'
 import { checkpointModel } from '../../training/step-loop.js'
 import type { StepMetrics, TrainingContext } from '../../training/types.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
+import type { Tracking } from './schemas.js'
 
 /** What the body of a training command works with. */
 export interface Start<Config> {
@@ -58,14 +60,28 @@ export async function startTraining<Schema extends z.ZodType>(
   const checkpoint = await run.resume()
   if (checkpoint !== null) session.note(`going on from step ${checkpoint.step}`)
   const progress = stepProgress(session)
+  const tracker = trackerOf(session, run, config as PlainConfig)
   try {
     const context = { run, saving, checkpoint, signal: session.signal, onStep: progress.step }
     const summary = await body({ config, run, checkpoint, context })
     progress.stop()
+    await tracker?.end('FINISHED')
     process.stdout.write(`${JSON.stringify({ output: options.output, ...summary })}\n`)
-  } finally {
+  } catch (error) {
     progress.stop()
+    await tracker?.end(session.signal.aborted ? 'KILLED' : 'FAILED')
+    throw error
   }
+}
+
+function trackerOf(session: Session, run: RunDirectory, config: PlainConfig): MlflowTracker | null {
+  const { tracking, ...params } = config as { tracking?: Tracking }
+  if (!tracking?.mlflow) return null
+  const { uri, experiment, runName = basename(resolve(run.folder)) } = tracking.mlflow
+  const warn = (message: string) => session.note(`warning: ${message}`)
+  const tracker = new MlflowTracker({ uri, experiment, runName, params, file: run.path('mlflow.json'), warn })
+  run.track(tracker)
+  return tracker
 }
 
 /** The bar starts with the first step: before it, data is read and models are loaded. */

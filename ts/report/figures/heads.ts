@@ -6,7 +6,11 @@ import type { Markup } from '../markup.js'
 
 /** Figure 1: the scores of all heads on one prompt-response pair. */
 export function oneResponseFigure(summary: Summary): Promise<Markup> {
-  const values = summary.figures.oneResponse.scores.map((score, head) => ({ head: String(head + 1), score }))
+  return oneResponseChart(summary.figures.oneResponse.scores)
+}
+
+export function oneResponseChart(scores: readonly number[]): Promise<Markup> {
+  const values = scores.map((score, head) => ({ head: String(head + 1), score }))
   return chart('Score of each head on one response', {
     data: { values },
     width: 420,
@@ -34,11 +38,21 @@ export async function variancesFigure(
   recipe: Summary['figures']['variances'][number]['recipe'],
 ): Promise<Markup> {
   const rows = summary.figures.variances.filter((v) => v.recipe === recipe)
+  return variancesChart(`Variance over heads by section, ${RECIPE_NAMES[recipe]}`, rows)
+}
+
+export interface SectionHistograms {
+  section: string
+  accepted: Histogram
+  difference: Histogram
+}
+
+export function variancesChart(label: string, rows: readonly SectionHistograms[]): Promise<Markup> {
   const values = rows.flatMap(({ section, accepted, difference }) => [
     ...bins(accepted).map((bin) => ({ section, row: 'accepted', ...bin })),
     ...bins(difference).map((bin) => ({ section, row: 'accepted − rejected', ...bin })),
   ])
-  return chart(`Variance over heads by section, ${RECIPE_NAMES[recipe]}`, {
+  return chart(label, {
     data: { values },
     facet: {
       row: { field: 'row', type: 'nominal', title: null, sort: ['accepted', 'accepted − rejected'] },
@@ -64,12 +78,23 @@ export function accuraciesFigure(
   recipe: Summary['figures']['accuracies'][number]['recipe'],
 ): Promise<Markup> {
   const rows = summary.figures.accuracies.filter((a) => a.recipe === recipe)
+  return accuraciesChart(`Accuracy of each head and of the single model, ${RECIPE_NAMES[recipe]}`, rows)
+}
+
+export interface SectionBars {
+  section: string
+  heads: readonly number[]
+  /** Of the fully fine-tuned single model, where there is one. */
+  single?: number
+}
+
+export function accuraciesChart(label: string, rows: readonly SectionBars[]): Promise<Markup> {
   const values = rows.flatMap(({ section, heads, single }) => [
     ...heads.map((accuracy, head) => ({ section, model: String(head + 1), accuracy, kind: 'reward head' })),
-    { section, model: 'single', accuracy: single, kind: 'single reward model' },
+    ...(single === undefined ? [] : [{ section, model: 'single', accuracy: single, kind: 'single reward model' }]),
   ])
   const order = [...new Set(values.map((v) => v.model))].sort((a, b) => (Number(a) || 1e6) - (Number(b) || 1e6))
-  return chart(`Accuracy of each head and of the single model, ${RECIPE_NAMES[recipe]}`, {
+  return chart(label, {
     data: { values },
     facet: { field: 'section', type: 'nominal', title: null, sort: rows.map((r) => r.section) },
     columns: 2,

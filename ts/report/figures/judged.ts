@@ -5,13 +5,14 @@ import { chart } from '../chart.js'
 import type { Markup } from '../markup.js'
 
 type Judged = Summary['figures']['judged'][number]
-interface Sample {
+/** One policy, or one repeated sample of the reference. */
+export interface DistributionSample {
   recipe: string
   method: string
   value: number
 }
 
-function samples(summary: Summary, judged: Judged): Sample[] {
+function samples(summary: Summary, judged: Judged): DistributionSample[] {
   const labels = armLabels(summary.arms)
   const arms = judged.arms.flatMap(({ arm, means }) => {
     const label = labels.get(arm)
@@ -25,12 +26,14 @@ function samples(summary: Summary, judged: Judged): Sample[] {
 }
 
 /** Gaussian kernel density with Silverman's bandwidth, scaled to a peak of 1: the reference is so narrow that areas would hide the rest. */
-function densities(all: readonly Sample[]): { recipe: string; method: string; value: number; density: number }[] {
+function densities(
+  all: readonly DistributionSample[],
+): { recipe: string; method: string; value: number; density: number }[] {
   const low = Math.min(...all.map((s) => s.value))
   const high = Math.max(...all.map((s) => s.value))
   const margin = 0.08 * (high - low || 1)
   const grid = Array.from({ length: 161 }, (_, i) => low - margin + ((high - low + 2 * margin) * i) / 160)
-  const groups = new Map<string, Sample[]>()
+  const groups = new Map<string, DistributionSample[]>()
   for (const sample of all) {
     const key = JSON.stringify([sample.recipe, sample.method])
     groups.set(key, [...(groups.get(key) ?? []), sample])
@@ -54,9 +57,17 @@ function densities(all: readonly Sample[]): { recipe: string; method: string; va
 }
 
 export function judgedFigure(summary: Summary, judged: Judged): Promise<Markup> {
-  const values = samples(summary, judged)
-  const color = { field: 'method', type: 'nominal' as const, scale: colourScale(summary, true) }
   const judge = judged.judge === 'truth' ? 'known true reward' : 'judge model’s score'
+  return distributionFigure(samples(summary, judged), colourScale(summary, true), judge)
+}
+
+/** @param judge what the values are means of */
+export function distributionFigure(
+  values: readonly DistributionSample[],
+  scale: { domain: string[]; range: string[] },
+  judge: string,
+): Promise<Markup> {
+  const color = { field: 'method', type: 'nominal' as const, scale }
   const x = {
     field: 'value',
     type: 'quantitative' as const,

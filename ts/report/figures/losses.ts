@@ -9,7 +9,8 @@ export function lossesFigure(summary: Summary): Promise<Markup> {
     { model: 'policy, language model', loss: summary.languageModels.policy.loss },
     { model: 'reward model', loss: summary.rewardModel.loss },
     { model: 'judge model', loss: summary.judgeModel.loss },
-  ]
+    // A judge that existed before the study has no curve.
+  ].filter(({ loss }) => loss.length > 0)
   return chart('Training losses', {
     data: { values: series.flatMap(({ model, loss }) => loss.map((point) => ({ model, ...point }))) },
     facet: { field: 'model', type: 'nominal', title: null, sort: series.map((s) => s.model) },

@@ -3,10 +3,11 @@ import type { Summary } from '../../study/summary.js'
 import { armLabels } from '../arms.js'
 import { curvesFigure } from '../figures/curves.js'
 import { judgedFigure } from '../figures/judged.js'
-import { interval, percent, significant } from '../format.js'
+import { percent, significant } from '../format.js'
 import { html, type Markup, table } from '../markup.js'
 import { figure, section } from '../page.js'
 import { PAPER } from '../paper-numbers.js'
+import { calibration } from './calibration.js'
 
 interface MeanRow {
   judge: string
@@ -99,26 +100,6 @@ export async function training(summary: Summary): Promise<Markup> {
     'How they got there',
     html`${figure(kl, `Figure 10: KL to the reference by step, mean and standard deviation over the policies of a method. The paper ends between ${PAPER.finalKl.join(' and ')} nats.`)}
 ${figure(reward, 'Figure 11: proxy reward (the head that the policy is trained on) by step, mean and standard deviation.')}
-<h3>β calibrated to equal final KL</h3>
-<p>β is found by bisection in log β on heads that are not in the comparison; KL is exact (summed over the vocabulary) on fresh samples of final policies.</p>
-${calibrationTable(summary)}`,
-  )
-}
-
-function calibrationTable(summary: Summary): Markup {
-  const labels = armLabels(summary.arms)
-  return table(
-    [
-      { title: 'method', cell: (c: Summary['calibration'][number]) => labels.get(c.arm)?.method ?? c.arm },
-      { title: 'heads', cell: (c) => labels.get(c.arm)?.recipe ?? '' },
-      { title: 'β', numeric: true, cell: (c) => significant(c.beta, 4) },
-      { title: 'target KL', numeric: true, cell: (c) => significant(c.targetKl) },
-      { title: 'KL reached', numeric: true, cell: (c) => interval(c.kl) },
-      { title: 'samples', numeric: true, cell: (c) => c.samples },
-      { title: 'off by', numeric: true, cell: (c) => percent(c.relativeError) },
-      { title: `within`, numeric: true, cell: (c) => `${percent(c.tolerance, 0)}: ${c.matched ? 'yes' : 'no'}` },
-      { title: 'β tried', numeric: true, cell: (c) => c.trials.length },
-    ],
-    summary.calibration,
+${calibration(summary)}`,
   )
 }

@@ -5,7 +5,7 @@ const LANCZOS = [
   12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7,
 ]
 
-function logGamma(x: number): number {
+export function logGamma(x: number): number {
   const shifted = x - 1
   const t = shifted + 7.5
   const series = LANCZOS.slice(1).reduce(

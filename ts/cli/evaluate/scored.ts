@@ -1,0 +1,90 @@
+/** What the evaluations share: the output folder, the benchmark's rows, and the scores of models on them. */
+import { mkdir, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { PrudentError } from '../../errors.js'
+import { type BenchRow, readBenchmark, readPriorSets } from '../../evaluation/benchmark/rows.js'
+import { type ScoredModel, scoreModel } from '../../evaluation/benchmark/score-models.js'
+import { lockRun } from '../../run/lock.js'
+import type { EvaluateOptions } from '../evaluate.js'
+import type { Session } from '../support/session.js'
+
+/** Runs `body` with the output folder made and locked. */
+export async function withOutput(folder: string, body: () => Promise<void>): Promise<void> {
+  const there = await stat(folder).catch(() => null)
+  if (there !== null && !there.isDirectory()) {
+    throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { argument: '--output' })
+  }
+  await mkdir(folder, { recursive: true }).catch((cause: Error) => {
+    throw new PrudentError('E_IO', `${folder}: cannot be made: ${cause.message}`, { argument: '--output', cause })
+  })
+  const lock = await lockRun(folder)
+  try {
+    await body()
+  } finally {
+    await lock.release()
+  }
+}
+
+export interface Benchmark {
+  rows: BenchRow[]
+  warnings: string[]
+  revisions: { data: string | null; priorSets: string | null }
+}
+
+export async function readBenchData(session: Session, options: EvaluateOptions): Promise<Benchmark> {
+  const { signal } = session
+  const source = { path: options.data, split: options.split, revision: options.dataRevision }
+  const core = await readBenchmark(source, { signal })
+  const prior = options.priorSets === undefined ? null : await readPriorSets({ path: options.priorSets }, { signal })
+  const warnings = [...core.warnings, ...(prior?.warnings ?? [])]
+  for (const warning of warnings) session.note(`warning: ${warning}`)
+  return {
+    rows: [...core.rows, ...(prior?.rows ?? [])],
+    warnings,
+    revisions: { data: core.revision, priorSets: prior?.revision ?? null },
+  }
+}
+
+/** One model after the other, so that one is in memory. */
+export async function scoreModels(
+  session: Session,
+  options: EvaluateOptions,
+  benchmark: Benchmark,
+  paths: readonly string[],
+): Promise<ScoredModel[]> {
+  const scored: ScoredModel[] = []
+  for (const path of paths) {
+    const progress = session.progress(`scored by ${modelName(path)}`, benchmark.rows.length)
+    const warn = (line: string) => {
+      benchmark.warnings.push(line)
+      session.note(`warning: ${line}`)
+    }
+    const update = (_model: string, done: number, total: number) => progress.update(done, total)
+    const cache = join(options.output, 'scored')
+    try {
+      const { signal } = session
+      scored.push(await scoreModel(path, benchmark.rows, { ...options, cache, signal, progress: update, warn }))
+    } finally {
+      progress.stop()
+    }
+  }
+  return scored
+}
+
+export const modelName = (path: string): string => basename(resolve(path))
+
+/** What the columns of an ensemble are called: heads by number, with the model where there are several. */
+export function headNames(models: readonly ScoredModel[]): string[] {
+  const [first, ...others] = models
+  const numbers = (heads: number) => Array.from({ length: heads }, (_, head) => String(head + 1))
+  if (others.length === 0) return numbers(first?.heads ?? 0)
+  return models.flatMap(({ path, heads }, model) =>
+    heads === 1
+      ? [`${model + 1}: ${modelName(path)}`]
+      : numbers(heads).map((head) => `${model + 1}: ${modelName(path)} ${head}`),
+  )
+}
+
+/** Provenance of a group of models, for summary.json. */
+export const describeModels = (models: readonly ScoredModel[]) =>
+  models.map(({ path, heads, chatTemplate, truncated }) => ({ path, heads, chatTemplate, truncated }))

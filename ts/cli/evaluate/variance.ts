@@ -1,0 +1,59 @@
+import { join } from 'node:path'
+import { argumentError } from '../../errors.js'
+import { joinHeads, type ScoredModel } from '../../evaluation/benchmark/score-models.js'
+import { rowOf } from '../../evaluation/score-matrix.js'
+import { varianceStudy } from '../../evaluation/uncertainty/variance-study.js'
+import { type EnsembleStudy, varianceHtml, varianceMarkdown } from '../../report/variance-report.js'
+import { writeFileAtomic } from '../../run/atomic-files.js'
+import type { VarianceOptions } from '../evaluate.js'
+import type { Session } from '../support/session.js'
+import {
+  type Benchmark,
+  describeModels,
+  headNames,
+  modelName,
+  readBenchData,
+  scoreModels,
+  withOutput,
+} from './scored.js'
+
+/** `prudent evaluate variance`. */
+export function runVariance(session: Session, options: VarianceOptions): Promise<void> {
+  return withOutput(options.output, async () => {
+    const benchmark = await readBenchData(session, options)
+    const { rows, warnings, revisions } = benchmark
+    const shown = rows[options.pair]
+    if (shown === undefined)
+      throw argumentError('E_RANGE', '--pair', `a row below ${rows.length}`, String(options.pair))
+    const studies = [studyOf(await scoreModels(session, options, benchmark, options.model), benchmark, options)]
+    if (options.against.length > 0) {
+      studies.push(studyOf(await scoreModels(session, options, benchmark, options.against), benchmark, options))
+    }
+    session.signal.throwIfAborted()
+    const { data, priorSets, bootstrap, seed, maxLength, dtype } = options
+    const pair = { row: options.pair, prompt: shown.prompt, response: lastText(shown.chosen), place: shown.place }
+    const report = { pair, warnings, bootstrap, seed, ensembles: studies }
+    const settings = { data, priorSets: priorSets ?? null, revisions, maxLength, dtype }
+    const markdown = varianceMarkdown(report)
+    const write = (file: string, text: string) => writeFileAtomic(join(options.output, file), text)
+    await write('summary.json', `${JSON.stringify({ kind: 'variance', ...settings, ...report }, null, 2)}\n`)
+    await write('report.md', markdown)
+    await write('report.html', await varianceHtml(report))
+    process.stdout.write(markdown)
+  })
+}
+
+function studyOf(models: readonly ScoredModel[], { rows }: Benchmark, options: VarianceOptions): EnsembleStudy {
+  const scores = joinHeads(models.map((model) => model.scores))
+  return {
+    name: models.length === 1 ? modelName(models[0]?.path as string) : `${models.length} models`,
+    models: describeModels(models),
+    headNames: headNames(models),
+    pairScores: [...rowOf(scores.chosen, options.pair)],
+    sections: varianceStudy(scores, rows, { draws: options.bootstrap, seed: options.seed }),
+  }
+}
+
+function lastText(conversation: Benchmark['rows'][number]['chosen']): string {
+  return 'text' in conversation ? conversation.text : (conversation.messages.at(-1)?.content ?? '')
+}
