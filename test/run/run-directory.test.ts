@@ -106,6 +106,29 @@ describe('lock', () => {
     expect(won.length).toBe(1)
     for (const result of won) await result.value.close()
   })
+
+  test('many at once, again and again, of a lock whose process has ended: exactly one gets it each time', async () => {
+    await mkdir(folder, { recursive: true })
+    const lock = join(folder, 'stage.lock')
+    for (let round = 0; round < 40; round++) {
+      await writeFile(lock, JSON.stringify({ pid: 999999999, host: hostname(), started: '1', id: 'x' }))
+      const results = await Promise.allSettled(Array.from({ length: 12 }, () => lockFile(lock)))
+      const won = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+      expect(won.length).toBe(1)
+      for (const held of won) await held.release()
+      expect(await readdir(folder)).toEqual([])
+    }
+  })
+
+  test('a removal whose process died within it is no obstacle', async () => {
+    await mkdir(folder, { recursive: true })
+    const lock = join(folder, 'stage.lock')
+    const dead = JSON.stringify({ pid: 999999999, host: hostname(), started: '1', id: 'x' })
+    await writeFile(lock, dead)
+    await writeFile(join(folder, '.stage.lock.removal'), dead)
+    await (await lockFile(lock)).release()
+    expect(await readdir(folder)).toEqual([])
+  })
 })
 
 describe('config', () => {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
-import { appendFile, link, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, link, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { PrudentError } from '../errors.js'
 import { isMissing, writeError } from './atomic-files.js'
 
@@ -113,28 +114,40 @@ async function releaseLock(path: string, owner: Owner): Promise<void> {
   if (present?.id === owner.id) await rm(path, { force: true })
 }
 
-/** Takes a lock away when its process has ended. The rename decides between two that find it stale at once. */
+/**
+ * Takes a lock away when its process has ended. Only whoever holds the removal's own lock does so, and looks again when it does: without
+ * that, one that found the lock stale could take away the fresh lock of one that was quicker.
+ */
 async function removeStale(path: string, mine: string, what: string): Promise<void> {
-  const owner = await readOwner(path)
-  if (owner === null) return
-  if (isHere(owner) ? isAlive(owner) : await givesSigns(owner, path, mine)) {
-    const where = isHere(owner) ? '' : ` on ${owner.host}; if that has ended, remove ${path}`
-    throw new PrudentError('E_LOCKED', `${what}: process ${owner.pid} works here${where}`, {
-      argument: '--output',
-      received: String(owner.pid),
-    })
-  }
-  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.${randomUUID()}`)
+  if (!(await isStale(path, mine, what))) return
+  const removal = join(dirname(path), `.${basename(path)}.removal`)
+  if (!(await tryLink(mine, removal))) return await awaitRemoval(removal)
   try {
-    await rename(path, aside)
-  } catch (error) {
-    if (isMissing(error)) return
-    throw error
+    if (await isStale(path, mine, what)) await rm(path, { force: true })
+  } finally {
+    await rm(removal, { force: true })
   }
-  const moved = await readOwner(aside)
-  // Somebody else was quicker and has locked it meanwhile: give the fresh lock back.
-  if (moved !== null && moved.id !== owner.id) await tryLink(aside, path)
-  await rm(aside, { force: true })
+}
+
+/** @throws E_LOCKED where the owner works */
+async function isStale(path: string, mine: string, what: string): Promise<boolean> {
+  const owner = await readOwner(path)
+  if (owner === null) return false
+  if (isHere(owner) ? !isAlive(owner) : !(await givesSigns(owner, path, mine))) return true
+  const where = isHere(owner) ? '' : ` on ${owner.host}; if that has ended, remove ${path}`
+  throw new PrudentError('E_LOCKED', `${what}: process ${owner.pid} works here${where}`, {
+    argument: '--output',
+    received: String(owner.pid),
+  })
+}
+
+const REMOVAL_WAIT_MS = 20
+
+/** A removal takes a millisecond; one whose process died within it is taken away. */
+async function awaitRemoval(removal: string): Promise<void> {
+  const owner = await readOwner(removal)
+  if (owner !== null && isHere(owner) && !isAlive(owner)) await rm(removal, { force: true })
+  else await setTimeout(REMOVAL_WAIT_MS)
 }
 
 /** @param mine a file that this process has just written again: what the file server's clock says now */
