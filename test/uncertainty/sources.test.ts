@@ -45,7 +45,7 @@ test('Laplace in one dimension: mode and variance by bisection and by hand', () 
   expect(measure(source, Float32Array.of(3)).sigma[0]).not.toBeCloseTo(3 / hessian, 3)
 })
 
-test('Laplace: H (H^-1 x) is x, and a direction without data has the variance of the prior', () => {
+test('Laplace: a direction without data has the variance of the prior, one with data less', () => {
   const differences = normals(40 * 3).map((value, index) => (index % 3 === 2 ? 0 : value))
   const { weights, spread, ...rest } = laplaceSource(differences, { hidden: 3, priorPrecision: 4 })
   const unseen = measure({ weights, spread, ...rest }, Float32Array.of(0, 0, 1))
