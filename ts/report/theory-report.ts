@@ -15,8 +15,8 @@ const PAPER = [
   { unaware: '0.14 (a slip) / 0.14', aware: '0.13 (a slip) / 0.12' },
 ]
 
-const withInterval = ({ estimate, low, high }: Estimate) =>
-  `${significant(estimate)} [${significant(low)}, ${significant(high)}]`
+const withInterval = ({ estimate, low, high }: Estimate, digits = 3) =>
+  `${significant(estimate, digits)} [${significant(low, digits)}, ${significant(high, digits)}]`
 
 export async function theoryReport(summary: TheorySummary): Promise<string> {
   const returns = await Promise.all(summary.settings.map(returnsFigure))
@@ -58,10 +58,10 @@ ${section('theorem-3-6', 'Theorem 3.6: the optimum', optimumTable(summary))}`,
 const RETURN_COLUMNS: Column<{ result: ReturnResult; paper: (typeof PAPER)[number] | undefined }>[] = [
   { title: 'setting', cell: ({ result }) => `${result.name} (${result.variances.join(', ')})` },
   { title: 'epsilon', numeric: true, cell: ({ result }) => significant(result.epsilon) },
-  { title: 'unaware: mean', cell: ({ result }) => withInterval(result.intervals.meanUnaware) },
+  { title: 'unaware: mean', cell: ({ result }) => withInterval(result.intervals.meanUnaware, 4) },
   { title: 'unaware: std', cell: ({ result }) => withInterval(result.intervals.stdUnaware) },
   { title: 'paper', cell: ({ paper }) => paper?.unaware },
-  { title: 'aware: mean', cell: ({ result }) => withInterval(result.intervals.meanAware) },
+  { title: 'aware: mean', cell: ({ result }) => withInterval(result.intervals.meanAware, 4) },
   { title: 'aware: std', cell: ({ result }) => withInterval(result.intervals.stdAware) },
   { title: 'paper', cell: ({ paper }) => paper?.aware },
   { title: 'below reference, unaware', cell: ({ result }) => withInterval(result.belowReference.unaware) },
