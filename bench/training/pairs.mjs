@@ -32,8 +32,7 @@ export function define(context) {
   return [scoring({ ...given, pairs: draw(size.pairs, 43) }), training({ ...given, pairs: draw(size.trained, 47) })]
 }
 
-function aboutPairs(model, pairs) {
-  const { all, once, share } = prefixSaving(pairs)
+function aboutPairs(model, pairs, { all, once, share }) {
   return {
     goal: Number((REACHED * (all / once)).toFixed(2)),
     about: {
@@ -51,7 +50,8 @@ function interleave({ chosen, rejected }) {
 
 function scoring({ size, config, folder, pairs }) {
   const rows = interleave(pairs)
-  const { goal, about } = aboutPairs(size.model, pairs)
+  const saving = prefixSaving(pairs)
+  const { goal, about } = aboutPairs(size.model, pairs, saving)
   const ours = (name, dtype, sharePrefixes) => ({
     ...{ name, kind: 'ours', dtype, job: 'score' },
     options: { folder, dtype, rows, sharePrefixes },
@@ -75,14 +75,15 @@ function scoring({ size, config, folder, pairs }) {
     ],
     comparisons: comparisons(goal, 'sorted'),
     limit: {
-      products: forwardProducts(config, prefixSaving(pairs).once, rows.length),
-      extraFlops: attentionFlops(config, rows, prefixSaving(pairs).shared),
+      products: forwardProducts(config, saving.once, rows.length),
+      extraFlops: attentionFlops(config, rows, saving.shared),
     },
   }
 }
 
 function training({ size, config, folder, pairs }) {
-  const { goal, about } = aboutPairs(size.model, pairs)
+  const saving = prefixSaving(pairs)
+  const { goal, about } = aboutPairs(size.model, pairs, saving)
   const shared = { folder, ...pairs, lr: 1e-5 }
   const ours = (name, dtype, sharePrefixes) => ({
     ...{ name, kind: 'ours', dtype, job: 'reward' },
@@ -108,8 +109,8 @@ function training({ size, config, folder, pairs }) {
     ],
     comparisons: comparisons(goal, undefined),
     limit: {
-      products: trainingProducts(config, prefixSaving(pairs).once, 2 * pairs.chosen.length),
-      extraFlops: 3 * attentionFlops(config, interleave(pairs), prefixSaving(pairs).shared),
+      products: trainingProducts(config, saving.once, 2 * pairs.chosen.length),
+      extraFlops: 3 * attentionFlops(config, interleave(pairs), saving.shared),
     },
   }
 }

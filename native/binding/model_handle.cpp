@@ -142,13 +142,13 @@ Napi::Value ModelHandle::over_rows(const Napi::CallbackInfo& info, RowFunction f
       tensor_result);
 }
 
-Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) {
+Napi::Value ModelHandle::over_rows(const Napi::CallbackInfo& info, PrefixRowFunction function) {
   auto rows = read_rows(info[0], "rows");
   const PrefixOptions options = read_prefix_options(info[1]);
   return submit(
       info, 2,
-      [rows = std::move(rows), options](ModelState& state, const Job& job) {
-        return training::score_rows(*state.model, rows, options.batch_tokens, job, options.share_prefixes);
+      [rows = std::move(rows), options, function](ModelState& state, const Job& job) {
+        return function(*state.model, rows, options.batch_tokens, job, options.share_prefixes);
       },
       tensor_result);
 }
@@ -164,17 +164,8 @@ Napi::Value ModelHandle::computed_tokens(const Napi::CallbackInfo& info) {
       [](Napi::Env env, int64_t tokens) { return Napi::Number::New(env, static_cast<double>(tokens)); });
 }
 
-Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) {
-  auto rows = read_rows(info[0], "rows");
-  const PrefixOptions options = read_prefix_options(info[1]);
-  return submit(
-      info, 2,
-      [rows = std::move(rows), options](ModelState& state, const Job& job) {
-        return training::logprob_rows(*state.model, rows, options.batch_tokens, job, options.share_prefixes);
-      },
-      tensor_result);
-}
-
+Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) { return over_rows(info, training::score_rows); }
+Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) { return over_rows(info, training::logprob_rows); }
 Napi::Value ModelHandle::hidden_states(const Napi::CallbackInfo& info) { return over_rows(info, training::hidden_rows); }
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) { return over_rows(info, training::logit_rows); }
 

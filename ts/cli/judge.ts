@@ -1,14 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
-import { withStudy } from './support/options.js'
+import { type StudyOptions, withStudy } from './support/options.js'
 import { command, type Session } from './support/session.js'
-
-interface JudgeCommandOptions {
-  config: string
-  output: string
-  set: string[]
-}
 
 export function register(program: Command): void {
   withStudy(
@@ -20,25 +13,24 @@ export function register(program: Command): void {
   ).action(command(judge))
 }
 
-async function judge(session: Session, options: JudgeCommandOptions): Promise<void> {
+async function judge(session: Session, options: StudyOptions): Promise<void> {
   const { loadConfig } = await import('../config/load.js')
   const { judgeConfigSchema } = await import('../study/judge/config.js')
   const config = await loadConfig(judgeConfigSchema, options.config, { set: options.set })
-  const { lockRun } = await import('../run/lock.js')
   const { writeRunConfig } = await import('../run/config-file.js')
   const { runJudge } = await import('../study/judge/judge.js')
   const { writeReport } = await import('../report/write-report.js')
   const { progressBars } = await import('./support/progress.js')
-  await mkdir(options.output, { recursive: true })
-  const lock = await lockRun(options.output)
-  const bars = progressBars(session)
-  try {
-    await writeRunConfig(path.join(options.output, 'config.yaml'), config)
-    await runJudge({ config, runFolder: options.output, signal: session.signal, observer: bars })
-    bars.stop()
-    process.stdout.write(`${await writeReport(options.output)}\n`)
-  } finally {
-    bars.stop()
-    await lock.release()
-  }
+  const { withOutput } = await import('./support/output-folder.js')
+  await withOutput(options.output, async () => {
+    const bars = progressBars(session)
+    try {
+      await writeRunConfig(path.join(options.output, 'config.yaml'), config)
+      await runJudge({ config, runFolder: options.output, signal: session.signal, observer: bars })
+      bars.stop()
+      process.stdout.write(`${await writeReport(options.output)}\n`)
+    } finally {
+      bars.stop()
+    }
+  })
 }

@@ -1,12 +1,6 @@
 import type { Command } from 'commander'
-import { withStudy } from './support/options.js'
+import { type StudyOptions, withStudy } from './support/options.js'
 import { command, type Session } from './support/session.js'
-
-interface ReproduceOptions {
-  config: string
-  output: string
-  set: string[]
-}
 
 export function register(program: Command): void {
   withStudy(
@@ -18,7 +12,7 @@ export function register(program: Command): void {
   ).action(command(reproduce))
 }
 
-async function reproduce(session: Session, options: ReproduceOptions): Promise<void> {
+async function reproduce(session: Session, options: StudyOptions): Promise<void> {
   const { loadConfig } = await import('../config/load.js')
   const { studyConfigSchema } = await import('../study/config.js')
   const config = await loadConfig(studyConfigSchema, options.config, { set: options.set })

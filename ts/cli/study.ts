@@ -1,12 +1,9 @@
 import { type Command, Option } from 'commander'
 import type { Shard } from '../study/shards.js'
-import { withStudy } from './support/options.js'
+import { type StudyOptions, withStudy } from './support/options.js'
 import { command, type Session } from './support/session.js'
 
-interface StudyCommandOptions {
-  config: string
-  output: string
-  set: string[]
+interface StudyCommandOptions extends StudyOptions {
   shard?: string
   wait: boolean
   prepare?: boolean

@@ -1,11 +1,10 @@
 /** The theory as a page: figures 2 to 5, three theorems against simulation. */
 import type { Bandit } from '../theory/bandit.js'
 import type { Coverage } from '../theory/coverage.js'
-import type { Estimate } from '../theory/estimates.js'
 import type { ReturnResult } from '../theory/returns.js'
 import type { TheorySummary } from '../theory/study.js'
 import { COLOURS, chart } from './chart.js'
-import { significant } from './format.js'
+import { interval, significant } from './format.js'
 import { type Column, type Fragment, html, type Markup, table } from './markup.js'
 import { figure, page, section } from './page.js'
 
@@ -15,8 +14,8 @@ const PAPER = [
   { unaware: '0.14 (a slip) / 0.14', aware: '0.13 (a slip) / 0.12' },
 ]
 
-const withInterval = ({ estimate, low, high }: Estimate, digits = 3) =>
-  `${significant(estimate, digits)} [${significant(low, digits)}, ${significant(high, digits)}]`
+/** Of a mean whose interval is narrower than a thousandth of it. */
+const fourDigits = (value: number) => significant(value, 4)
 
 export async function theoryReport(summary: TheorySummary): Promise<string> {
   const returns = await Promise.all(summary.settings.map(returnsFigure))
@@ -58,14 +57,14 @@ ${section('theorem-3-6', 'Theorem 3.6: the optimum', optimumTable(summary))}`,
 const RETURN_COLUMNS: Column<{ result: ReturnResult; paper: (typeof PAPER)[number] | undefined }>[] = [
   { title: 'setting', cell: ({ result }) => `${result.name} (${result.variances.join(', ')})` },
   { title: 'epsilon', numeric: true, cell: ({ result }) => significant(result.epsilon) },
-  { title: 'unaware: mean', cell: ({ result }) => withInterval(result.intervals.meanUnaware, 4) },
-  { title: 'unaware: std', cell: ({ result }) => withInterval(result.intervals.stdUnaware) },
+  { title: 'unaware: mean', cell: ({ result }) => interval(result.intervals.meanUnaware, fourDigits) },
+  { title: 'unaware: std', cell: ({ result }) => interval(result.intervals.stdUnaware) },
   { title: 'paper', cell: ({ paper }) => paper?.unaware },
-  { title: 'aware: mean', cell: ({ result }) => withInterval(result.intervals.meanAware, 4) },
-  { title: 'aware: std', cell: ({ result }) => withInterval(result.intervals.stdAware) },
+  { title: 'aware: mean', cell: ({ result }) => interval(result.intervals.meanAware, fourDigits) },
+  { title: 'aware: std', cell: ({ result }) => interval(result.intervals.stdAware) },
   { title: 'paper', cell: ({ paper }) => paper?.aware },
-  { title: 'below reference, unaware', cell: ({ result }) => withInterval(result.belowReference.unaware) },
-  { title: 'below reference, aware', cell: ({ result }) => withInterval(result.belowReference.aware) },
+  { title: 'below reference, unaware', cell: ({ result }) => interval(result.belowReference.unaware) },
+  { title: 'below reference, aware', cell: ({ result }) => interval(result.belowReference.aware) },
 ]
 
 const riskRows = (summary: TheorySummary) =>
@@ -74,9 +73,9 @@ const riskRows = (summary: TheorySummary) =>
 const RISK_COLUMNS: Column<ReturnType<typeof riskRows>[number]>[] = [
   { title: 'setting', cell: ({ name }) => name },
   { title: 'signal', numeric: true, cell: ({ signal }) => significant(signal) },
-  { title: 'unaware, simulated', cell: ({ unaware }) => withInterval(unaware) },
+  { title: 'unaware, simulated', cell: ({ unaware }) => interval(unaware) },
   { title: 'closed form', numeric: true, cell: ({ unaware }) => significant(unaware.closedForm) },
-  { title: 'aware, simulated', cell: ({ aware }) => withInterval(aware) },
+  { title: 'aware, simulated', cell: ({ aware }) => interval(aware) },
   { title: 'closed form', numeric: true, cell: ({ aware }) => significant(aware.closedForm) },
 ]
 
@@ -84,7 +83,7 @@ const COVERAGE_COLUMNS: Column<Coverage>[] = [
   { title: 'dimension', numeric: true, cell: (point) => point.dimension },
   { title: '|r*|', numeric: true, cell: (point) => significant(point.reward) },
   { title: 'beta', numeric: true, cell: (point) => significant(point.beta) },
-  { title: 'simulated', cell: (point) => withInterval(point.simulated) },
+  { title: 'simulated', cell: (point) => interval(point.simulated) },
   { title: 'exact', numeric: true, cell: (point) => significant(point.exact) },
   { title: 'printed', numeric: true, cell: (point) => significant(point.printed) },
   { title: 'of the proof', numeric: true, cell: (point) => significant(point.corrected) },

@@ -182,6 +182,19 @@ export const judgedSchema = z.strictObject({
   ),
 })
 
+/** What two groups of policies are compared by, over the heads that both have. */
+export const pairedComparison = {
+  clusters: count,
+  policies: count,
+  /** Variance over heads of the policies' means, treatment by baseline: < 1 favours the treatment. Interval by bootstrap over heads. */
+  varianceRatio: intervalSchema,
+  /** Paired test of equal variances on per-head means. */
+  pitmanMorgan: testSchema,
+  /** Share of policies below the reference, treatment minus baseline; paired interval by bootstrap over heads. */
+  riskDifference: intervalSchema,
+  meanDifference: intervalSchema,
+}
+
 export const verdictSchema = z.strictObject({
   id: z.string(),
   recipe: recipeSchema,
@@ -194,15 +207,7 @@ export const verdictSchema = z.strictObject({
   outcome: outcomeSchema,
   /** Full sentences, in the order the rules were applied. */
   reasons: z.array(z.string()),
-  clusters: count,
-  policies: count,
-  /** Variance over heads of the policies' means, treatment by baseline: < 1 favours the treatment. Interval by bootstrap over heads. */
-  varianceRatio: intervalSchema,
-  /** Paired test of equal variances on per-head means. */
-  pitmanMorgan: testSchema,
-  /** Share of policies below the reference, treatment minus baseline; paired interval by bootstrap over heads. */
-  riskDifference: intervalSchema,
-  meanDifference: intervalSchema,
+  ...pairedComparison,
   /** Final KL, treatment by baseline minus 1. */
   klDifference: intervalSchema.extend({ tolerance: z.number(), matched: z.boolean() }),
   /** On all policies as if they were independent: what the paper did, not a basis of the verdict. */

@@ -2,8 +2,9 @@
  * Theorem 2.2: how often sup_d Rhat'd - beta |d|_Sigma <= sup_d r*'d over D = {d: |d|_Sigma^2 <= eps}. For this D the event is
  * |Rhat|_{Sigma^-1} <= |r*|_{Sigma^-1} + beta, whatever eps: a noncentral chi-square.
  */
+import type { IntervalEstimate } from '../study/statistics/intervals.js'
 import { chiSquareCdf, noncentralChiSquareCdf } from './chi-square.js'
-import { type Estimate, probability } from './estimates.js'
+import { probability } from './estimates.js'
 import { Normals } from './normals.js'
 
 const DIMENSIONS = [10, 100, 1000]
@@ -18,7 +19,7 @@ export interface Coverage {
   dimension: number
   reward: number
   beta: number
-  simulated: Estimate
+  simulated: IntervalEstimate
   /** 1 - exp(-n / beta^2), as the theorem is printed. */
   printed: number
   /** 1 - exp(-beta^2 / n), as its proof sets beta. */

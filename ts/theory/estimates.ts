@@ -1,17 +1,12 @@
 /** Intervals of simulated quantities. */
 import { normalQuantile } from '../study/statistics/distributions.js'
-
-export interface Estimate {
-  estimate: number
-  low: number
-  high: number
-}
+import type { IntervalEstimate } from '../study/statistics/intervals.js'
 
 const LEVEL = 0.95
 const Z = normalQuantile(0.5 + LEVEL / 2)
 
 /** A simulated probability with Wilson's score interval. */
-export function probability(hits: number, draws: number): Estimate {
+export function probability(hits: number, draws: number): IntervalEstimate {
   const p = hits / draws
   const denominator = 1 + (Z * Z) / draws
   const centre = (p + (Z * Z) / (2 * draws)) / denominator
@@ -21,7 +16,7 @@ export function probability(hits: number, draws: number): Estimate {
 }
 
 /** Mean and standard deviation with large-sample intervals; that of the deviation by its fourth moment, not by normality. */
-export function moments(values: Float64Array): { mean: Estimate; std: Estimate } {
+export function moments(values: Float64Array): { mean: IntervalEstimate; std: IntervalEstimate } {
   const n = values.length
   let mean = 0
   for (const value of values) mean += value / n

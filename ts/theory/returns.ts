@@ -3,7 +3,8 @@
  * over draws of the estimate Rhat ~ N(r*, Sigma), Sigma diagonal.
  */
 import { normalCdf } from '../study/statistics/distributions.js'
-import { type Estimate, moments, probability } from './estimates.js'
+import type { IntervalEstimate } from '../study/statistics/intervals.js'
+import { moments, probability } from './estimates.js'
 import { Normals } from './normals.js'
 
 export interface ReturnSetting {
@@ -30,8 +31,8 @@ const SIGNAL = [0.1, 0.25, 0.5, 1, 2]
 
 export interface Underperformance {
   signal: number
-  unaware: Estimate & { closedForm: number }
-  aware: Estimate & { closedForm: number }
+  unaware: IntervalEstimate & { closedForm: number }
+  aware: IntervalEstimate & { closedForm: number }
 }
 
 export interface ReturnResult {
@@ -44,9 +45,14 @@ export interface ReturnResult {
   meanAware: number
   stdUnaware: number
   stdAware: number
-  intervals: { meanUnaware: Estimate; meanAware: Estimate; stdUnaware: Estimate; stdAware: Estimate }
+  intervals: {
+    meanUnaware: IntervalEstimate
+    meanAware: IntervalEstimate
+    stdUnaware: IntervalEstimate
+    stdAware: IntervalEstimate
+  }
   /** Share of draws in which the return is below the reference's, at the figures' own r*. */
-  belowReference: { unaware: Estimate; aware: Estimate }
+  belowReference: { unaware: IntervalEstimate; aware: IntervalEstimate }
   underperformance: Underperformance[]
   histogram: { policy: 'unaware' | 'aware'; from: number; to: number; count: number }[]
 }

@@ -52,6 +52,15 @@ training::TokenRows token_rows(const Json& rows) {
   return {std::move(result.ids), std::move(result.lengths)};
 }
 
+training::TokenRows token_rows(const std::vector<std::vector<int32_t>>& rows) {
+  training::TokenRows result;
+  for (const auto& row : rows) {
+    result.ids.insert(result.ids.end(), row.begin(), row.end());
+    result.lengths.push_back(static_cast<int32_t>(row.size()));
+  }
+  return result;
+}
+
 std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads, bool value_head,
                                             at::ScalarType dtype) {
   models::LoadOptions options;

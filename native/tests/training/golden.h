@@ -21,6 +21,7 @@ std::vector<double> numbers(const Json& array);
 std::vector<float> floats(const Json& array);
 std::vector<int32_t> integers(const Json& array);
 training::TokenRows token_rows(const Json& rows);
+training::TokenRows token_rows(const std::vector<std::vector<int32_t>>& rows);
 
 // `name` is gpt2, gemma or llama; heads > 0: a classifier.
 std::shared_ptr<models::Model> hashed_model(const std::string& name, uint64_t seed, int64_t heads = 0, bool value_head = false,

@@ -24,15 +24,6 @@ using training::TokenRows;
 
 namespace {
 
-TokenRows rows_of(const std::vector<std::vector<int32_t>>& rows) {
-  TokenRows result;
-  for (const auto& row : rows) {
-    result.ids.insert(result.ids.end(), row.begin(), row.end());
-    result.lengths.push_back(static_cast<int32_t>(row.size()));
-  }
-  return result;
-}
-
 // 9 tokens of a template and a prompt, from which two answers begin alike; another prompt; a row of its own; a row of one token.
 const std::vector<std::vector<int32_t>> kTexts{{1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15},
                                                {20, 1, 2, 3},
@@ -58,13 +49,13 @@ void use_shared_prompts(PpoCase& test) {
     for (int32_t t = 0; t < 5 + row % 2; ++t) prompt.push_back(10 + row % 2);
     prompts.push_back(prompt);
   }
-  test.queries = rows_of(prompts);
+  test.queries = token_rows(prompts);
 }
 
 }  // namespace
 
 TEST_CASE("prediction plan: what rows predict alike is predicted once, each row its own tokens in its own order") {
-  const TokenRows rows = rows_of(kTexts);
+  const TokenRows rows = token_rows(kTexts);
   const auto model = hashed_model("gpt2", 2);
   const std::vector<int32_t> prompts(kTexts.size(), 1);
   const PredictionPlan plan(rows, prompts, {0, 1, 2, 4, 5}, 1000, SharedPart::Everything);
@@ -92,7 +83,7 @@ TEST_CASE("prediction plan: what rows predict alike is predicted once, each row 
 }
 
 TEST_CASE("prediction plan: prompts alone are shared when asked, and nothing that saves too little") {
-  const TokenRows rows = rows_of(kTexts);
+  const TokenRows rows = token_rows(kTexts);
   const auto model = hashed_model("gpt2", 2);
   const std::vector<int32_t> prompts{9, 1, 9, 1, 9, 9};
   const std::vector<int64_t> index{0, 1, 2, 4, 5};
@@ -109,14 +100,14 @@ TEST_CASE("prediction plan: prompts alone are shared when asked, and nothing tha
   }
   CHECK(error_code([&] { PredictionPlan(rows, prompts, index, 0, SharedPart::None); }) == "E_RANGE");
   std::vector<int32_t> endless(static_cast<size_t>(model->config().max_positions) + 2, 1);
-  const TokenRows too_long = rows_of({endless});
+  const TokenRows too_long = token_rows({endless});
   CHECK(error_code([&] {
           static_cast<void>(PredictionPlan(too_long, {1}, {0}, 9999, SharedPart::None).pack(*model, {0, 1}));
         }) == "E_TOO_LONG");
 }
 
 TEST_CASE("prediction plan: log-probabilities are those without sharing, in row order, whatever the order and the batches") {
-  const TokenRows rows = rows_of(kTexts);
+  const TokenRows rows = token_rows(kTexts);
   for (const std::string name : {"gpt2", "gemma", "llama"}) {
     CAPTURE(name);
     const auto model = hashed_model(name, 2);
@@ -130,11 +121,11 @@ TEST_CASE("prediction plan: log-probabilities are those without sharing, in row 
       }
     }
   }
-  CHECK(training::logprob_rows(*hashed_model("gpt2", 2), rows_of({{5}, {6}}), 10, Job()).numel() == 0);
+  CHECK(training::logprob_rows(*hashed_model("gpt2", 2), token_rows({{5}, {6}}), 10, Job()).numel() == 0);
 }
 
 TEST_CASE("prediction plan: gradients of shared prefixes add up to those of the rows by themselves") {
-  const TokenRows rows = rows_of(kTexts);
+  const TokenRows rows = token_rows(kTexts);
   const std::vector<int64_t> index{0, 1, 2, 4, 5};
   for (const auto& [share, prompts] : {std::pair(SharedPart::Everything, std::vector<int32_t>(kTexts.size(), 1)),
                                        std::pair(SharedPart::Prompts, std::vector<int32_t>{9, 1, 9, 1, 9, 9})}) {

@@ -20,15 +20,6 @@ using training::TokenRows;
 
 namespace {
 
-TokenRows rows_of(const std::vector<std::vector<int32_t>>& rows) {
-  TokenRows result;
-  for (const auto& row : rows) {
-    result.ids.insert(result.ids.end(), row.begin(), row.end());
-    result.lengths.push_back(static_cast<int32_t>(row.size()));
-  }
-  return result;
-}
-
 // A template of 6 tokens before everything, 3 prompts of 5 to 7 tokens, 2 or 3 responses each; and one text that is not like
 // them.
 TokenRows templated_rows() {
@@ -43,7 +34,7 @@ TokenRows templated_rows() {
     }
   }
   rows.push_back({20, 1, 2});
-  return rows_of(rows);
+  return token_rows(rows);
 }
 
 double error_of(const at::Tensor& actual, const at::Tensor& expected) {
@@ -54,7 +45,7 @@ double error_of(const at::Tensor& actual, const at::Tensor& expected) {
 
 TEST_CASE("row plan: what rows share is computed once, in steps of four tokens, each row keeping a token of its own") {
   const auto computed = [](const std::vector<std::vector<int32_t>>& rows, int64_t budget = 1000) {
-    return training::RowPlan(rows_of(rows), budget, true).computed_tokens();
+    return training::RowPlan(token_rows(rows), budget, true).computed_tokens();
   };
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}) == 7);
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {9, 9}, {1, 2, 3, 4, 7}}) == 9);  // not neighbours as given
@@ -62,7 +53,7 @@ TEST_CASE("row plan: what rows share is computed once, in steps of four tokens, 
   CHECK(computed({{1, 2, 3, 4, 5}, {1, 2, 3, 4, 5}}) == 6);
   CHECK(computed({{1, 2, 3, 4, 5, 6, 7}, {1, 2, 3, 4, 5, 6, 8}}) == 10);  // 6 are alike: a step of 4
   CHECK(computed({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}, 6) == 11);        // two forwards share nothing
-  CHECK(training::RowPlan(rows_of({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}), 100, false).computed_tokens() == 11);
+  CHECK(training::RowPlan(token_rows({{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 7}}), 100, false).computed_tokens() == 11);
   const TokenRows rows = templated_rows();
   CHECK(rows.tokens() == 113);
   // 4 tokens of the template, the other two with each prompt (to 8, 12 and 12 tokens), then what is left of each response.

@@ -12,8 +12,9 @@ import { joinHeads, type ScoredModel } from '../../evaluation/benchmark/score-mo
 import { benchHtml, benchMarkdown } from '../../report/benchmark-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import type { RewardBenchOptions } from '../evaluate.js'
+import { withOutput } from '../support/output-folder.js'
 import type { Session } from '../support/session.js'
-import { describeModels, headNames, modelName, readBenchData, scoreModels, withOutput } from './scored.js'
+import { describeModels, headNames, modelName, readBenchData, scoreModels } from './scored.js'
 
 /** `prudent evaluate rewardbench`. */
 export function runRewardBench(session: Session, options: RewardBenchOptions): Promise<void> {

@@ -1,29 +1,9 @@
-/** What the evaluations share: the output folder, the benchmark's rows, and the scores of models on them. */
-import { mkdir, stat } from 'node:fs/promises'
+/** What the evaluations share: the benchmark's rows, and the scores of models on them. */
 import { basename, join, resolve } from 'node:path'
-import { PrudentError } from '../../errors.js'
 import { type BenchRow, readBenchmark, readPriorSets } from '../../evaluation/benchmark/rows.js'
 import { type ScoredModel, scoreModel } from '../../evaluation/benchmark/score-models.js'
-import { lockRun } from '../../run/lock.js'
 import type { EvaluateOptions } from '../evaluate.js'
 import type { Session } from '../support/session.js'
-
-/** Runs `body` with the output folder made and locked. */
-export async function withOutput(folder: string, body: () => Promise<void>): Promise<void> {
-  const there = await stat(folder).catch(() => null)
-  if (there !== null && !there.isDirectory()) {
-    throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { argument: '--output' })
-  }
-  await mkdir(folder, { recursive: true }).catch((cause: Error) => {
-    throw new PrudentError('E_IO', `${folder}: cannot be made: ${cause.message}`, { argument: '--output', cause })
-  })
-  const lock = await lockRun(folder)
-  try {
-    await body()
-  } finally {
-    await lock.release()
-  }
-}
 
 export interface Benchmark {
   rows: BenchRow[]

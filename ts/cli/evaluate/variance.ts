@@ -6,16 +6,9 @@ import { varianceStudy } from '../../evaluation/uncertainty/variance-study.js'
 import { type EnsembleStudy, varianceHtml, varianceMarkdown } from '../../report/variance-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import type { VarianceOptions } from '../evaluate.js'
+import { withOutput } from '../support/output-folder.js'
 import type { Session } from '../support/session.js'
-import {
-  type Benchmark,
-  describeModels,
-  headNames,
-  modelName,
-  readBenchData,
-  scoreModels,
-  withOutput,
-} from './scored.js'
+import { type Benchmark, describeModels, headNames, modelName, readBenchData, scoreModels } from './scored.js'
 
 /** `prudent evaluate variance`. */
 export function runVariance(session: Session, options: VarianceOptions): Promise<void> {

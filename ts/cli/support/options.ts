@@ -41,6 +41,12 @@ export interface SharedPrefixOptions {
   sharePrefixes: boolean
 }
 
+export interface StudyOptions {
+  config: string
+  output: string
+  set: string[]
+}
+
 /** --config, --output and --set as the commands that run a study have them. */
 export function withStudy(command: Command): Command {
   return command

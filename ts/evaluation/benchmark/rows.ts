@@ -46,7 +46,9 @@ export async function readBenchmark(source: DataSource, options: HubOptions = {}
 /** A folder or hub id has a split a subset; a single file a `subset` column, or the subset in its name. */
 export async function readPriorSets(source: DataSource, options: HubOptions = {}): Promise<BenchData> {
   const info = await stat(expandHome(source.path)).catch(() => null)
-  const data = info?.isFile() ? await priorFile(source.path) : await priorSplits(source, options)
+  const data = info?.isFile()
+    ? await priorFiles([expandHome(source.path)], source.path, null)
+    : await priorSplits(source, options)
   if (data.rows.length === 0) throw noRows(source.path)
   return data
 }
@@ -67,19 +69,20 @@ async function filesOf(source: DataSource, options: HubOptions) {
   }
 }
 
-async function priorFile(path: string): Promise<BenchData> {
-  const file = expandHome(path)
-  const named = PRIOR_SUBSETS.find((subset) => basename(file).includes(subset)) ?? null
+/** Files that say themselves which subset a row is of, in a `subset` column or in their name. */
+async function priorFiles(files: readonly string[], path: string, revision: string | null): Promise<BenchData> {
   const rows: BenchRow[] = []
   const foreign = new Set<string>()
-  for await (const row of readRows([file])) {
-    const own = bySubsetColumn(row)
-    const bench = benchRow(row, own ?? named, rows.length)
-    if ((PRIOR_SUBSETS as readonly string[]).includes(bench.subset)) rows.push(bench)
-    else foreign.add(bench.subset)
+  for (const file of files) {
+    const named = PRIOR_SUBSETS.find((subset) => basename(file).includes(subset)) ?? null
+    for await (const row of readRows([file])) {
+      const bench = benchRow(row, bySubsetColumn(row) ?? named, rows.length)
+      if ((PRIOR_SUBSETS as readonly string[]).includes(bench.subset)) rows.push(bench)
+      else foreign.add(bench.subset)
+    }
   }
   const warnings = foreign.size === 0 ? [] : [`${path}: ${list(foreign)} is no prior set and is left out`]
-  return { rows, warnings: [...warnings, ...missingPrior(rows, path)], revision: null }
+  return { rows, warnings: [...warnings, ...missingPrior(rows, path)], revision }
 }
 
 /** The hub's files have a `subset` column of their own with other values: there the split decides. */
@@ -100,14 +103,10 @@ async function priorSplits(source: DataSource, options: HubOptions): Promise<Ben
     revision = found.revision
     for await (const row of readRows(found.files)) rows.push(benchRow(row, subset, rows.length))
   }
-  // A folder of one's own need not have a split a subset: then its split `test` is read, and the `subset` column decides, as in a file.
-  if (rows.length === 0) {
-    const found = await resolveSource({ ...source, split: source.split ?? 'test' }, options)
-    const parts = await Promise.all(found.files.map((file) => priorFile(file)))
-    const all = parts.flatMap((part) => part.rows)
-    return { rows: all, warnings: parts.flatMap((part) => part.warnings), revision: found.revision }
-  }
-  return { rows, warnings: missingPrior(rows, source.path), revision }
+  if (rows.length > 0) return { rows, warnings: missingPrior(rows, source.path), revision }
+  // A folder of one's own need not have a split a subset: then its split `test` is read, as a file is.
+  const found = await resolveSource({ ...source, split: source.split ?? 'test' }, options)
+  return priorFiles(found.files, source.path, found.revision)
 }
 
 function missingPrior(rows: readonly BenchRow[], path: string): string[] {

@@ -1,6 +1,6 @@
 /** summary.json of `prudent judge`. Variances are sample variances (ddof 1). */
 import * as z from 'zod'
-import { intervalSchema, testSchema } from '../summary.js'
+import { intervalSchema, pairedComparison, testSchema } from '../summary.js'
 
 const count = z.int().nonnegative()
 const probability = z.number().min(0).max(1)
@@ -39,12 +39,7 @@ export const judgeSummarySchema = z.strictObject({
     z.strictObject({
       baseline: z.string(),
       treatment: z.string(),
-      clusters: count,
-      policies: count,
-      varianceRatio: intervalSchema,
-      pitmanMorgan: testSchema,
-      riskDifference: intervalSchema,
-      meanDifference: intervalSchema,
+      ...pairedComparison,
       klDifference: intervalSchema,
       asInPaper: z.strictObject({ brownForsythe: testSchema, levene: testSchema }),
     }),
