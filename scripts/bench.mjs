@@ -1,10 +1,9 @@
 // npm run bench [-- WORD …]: runs the benches whose job name holds one of the words, writes bench/results and the tables from it.
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
-import { $ } from 'zx'
 import { appendRows, RESULTS, resultFile } from '../bench/support/results.mjs'
 import { runJob } from '../bench/support/run-job.mjs'
 import { fullTables } from '../bench/support/table.mjs'
@@ -72,18 +71,7 @@ async function makeEnvironment(values, words) {
   }
 }
 
-/** A bench that exports neither jobs nor a run of its own is a program: it says on standard output what it measured. */
-function isProgram(file) {
-  return !/^export (async )?function (define|run)\b/m.test(readFileSync(join(root, file), 'utf8'))
-}
-
-async function runProgram(file) {
-  const { exitCode } = await $({ stdio: 'inherit', cwd: root, nothrow: true })`${process.execPath} ${file}`
-  return { rows: [], problems: exitCode === 0 ? [] : [`${file} ended with status ${exitCode}`] }
-}
-
 async function runBench(file, environment, values, folder) {
-  if (isProgram(file)) return runProgram(file)
   const { define, run, keepsSides } = await import(pathToFileURL(join(root, file)).href)
   const rounds = Number(values.rounds ?? (values.quick ? 1 : keepsSides ? 5 : 3))
   const context = { ...environment, rounds, kept: keepsSides ? new Map() : undefined }
@@ -106,7 +94,7 @@ async function main() {
   const { values, positionals: words } = parseArgs({ options: OPTIONS, allowPositionals: true })
   if (values.help) return process.stdout.write(HELP)
   if (values.table) return writeTables(say)
-  const files = benchFiles(words).filter((file) => !(values.quick && isProgram(file)))
+  const files = benchFiles(words)
   if (values.list) return process.stdout.write(`${files.join('\n')}\n`)
   const environment = await makeEnvironment(values, words)
   const folder = values.quick ? mkdtempSync(join(tmpdir(), 'prudent-bench-')) : RESULTS

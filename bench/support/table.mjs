@@ -47,6 +47,7 @@ function line(cells) {
 }
 
 function memoryText({ ours, peer }) {
+  if (ours.peakBytes === undefined) return ''
   return `${bytes(ours.peakBytes)} / ${bytes(peer.peakBytes)}`
 }
 
