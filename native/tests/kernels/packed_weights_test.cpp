@@ -81,7 +81,7 @@ TEST_CASE("packed weights: kept from the second product on, the same bits for an
   }
 }
 
-TEST_CASE("packed weights: used once, or by many rows, a weight is not kept") {
+TEST_CASE("packed weights: used once a weight is not kept, nor in fp32 by many rows") {
   const KeptWeights scope;
   const at::Tensor weight = normal({50, 70}, 1), many = normal({4000, 70}, 2);
   project(normal({3, 70}, 3), weight);
@@ -89,6 +89,23 @@ TEST_CASE("packed weights: used once, or by many rows, a weight is not kept") {
   const at::Tensor other = normal({50, 70}, 4);
   for (int i = 0; i < 3; ++i) project(many, other);
   CHECK(kept() == 0);
+}
+
+TEST_CASE("packed weights: by many rows in bf16 while half of the limit is free") {
+  if (!on_tiles()) return;
+  const KeptWeights scope(4 * 8192);
+  const at::Tensor few = normal({3, 64}, 1).to(at::kBFloat16), many = normal({4000, 64}, 2).to(at::kBFloat16);
+  std::vector<at::Tensor> weights;
+  const auto use = [&](const at::Tensor& x, int count) {
+    for (int i = 0; i < count; ++i) weights.push_back(normal({64, 64}, static_cast<uint64_t>(i)).to(at::kBFloat16));
+    for (int round = 0; round < 3; ++round) {
+      for (const at::Tensor& weight : weights) CHECK(project(x, weight).equal(product(x, weight)));
+    }
+  };
+  use(many, 3);
+  CHECK(kept() == 2 * 8192);
+  use(few, 1);
+  CHECK(kept() == 4 * 8192);
 }
 
 TEST_CASE("packed weights: a gated pair, one of which changes") {

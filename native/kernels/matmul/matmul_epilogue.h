@@ -1,0 +1,139 @@
+// What follows a product in matmul_amx.cpp: bias, activation, gate, residual, and the way to memory.
+#pragma once
+
+#include "kernels/geglu/geglu_math.h"
+#include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/matmul_tiles.h"
+
+namespace prudent::kernels::PRUDENT_ISA {
+
+PRUDENT_VEC Vec activated(Vec x, MatmulActivation activation) {
+  const auto sigmoid_of = [](Vec v) __attribute__((always_inline)) { return sigmoid(v); };
+  switch (activation) {
+    case MatmulActivation::GeluTanh:
+      return gelu_tanh<Vec>(x, sigmoid_of).value;
+    case MatmulActivation::GeluExact:
+      return gelu_exact<Vec>(
+                 x, [](Vec v, Vec e) __attribute__((always_inline)) { return erf(v, e); },
+                 [](Vec v) __attribute__((always_inline)) { return exp(v); })
+          .value;
+    case MatmulActivation::Silu:
+      return silu<Vec>(x, sigmoid_of).value;
+    case MatmulActivation::None:
+      break;
+  }
+  return x;
+}
+
+// One instruction where vec.h takes six; the tiles have taken denormals as 0 anyway.
+PRUDENT_VEC void store_result(float* to, Vec x, int64_t n) { store_at(to, x, n); }
+PRUDENT_VEC void store_result(Bf16* to, Vec x, int64_t n) {
+  const __m256i half = __builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
+  _mm256_mask_storeu_epi16(to, first_of_16(n), half);
+}
+
+// As they do it.
+template <typename T>
+PRUDENT_VEC Vec rounded(Vec x) {
+  if constexpr (sizeof(T) == sizeof(float)) return x;
+  const __m256i half = __builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
+  return __builtin_bit_cast(Vec, _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+template <typename T, typename Out>
+PRUDENT_VEC void finish_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec x) {
+  if (args.bias != nullptr) x += load_at(static_cast<const T*>(args.bias) + column, n);
+  if (args.saved != nullptr) store_result(static_cast<T*>(args.saved) + row * args.columns + column, x, n);
+  // Rounded whether it is saved or not: a forward gives the same with gradients and without.
+  if (args.activation != MatmulActivation::None) x = activated(rounded<T>(x), args.activation);
+  Out* out = static_cast<Out*>(args.out) + row * args.out_stride + column;
+  if (args.residual != nullptr) x += load_at(static_cast<const T*>(args.residual) + row * args.residual_stride + column, n);
+  if (args.accumulate) x += load_at(out, n);
+  store_result(out, x, n);
+}
+
+template <typename T, typename Out>
+PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec up, Vec gate) {
+  if (args.bias != nullptr) up += load_at(static_cast<const T*>(args.bias) + column, n);
+  if (args.gate_bias != nullptr) gate += load_at(static_cast<const T*>(args.gate_bias) + column, n);
+  if (args.saved != nullptr) {
+    store_result(static_cast<T*>(args.saved) + row * args.columns + column, up, n);
+    store_result(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
+  }
+  const Vec activated_gate = activated(rounded<T>(gate), args.activation);  // rounded as above
+  store_result(static_cast<Out*>(args.out) + row * args.out_stride + column, activated_gate * rounded<T>(up), n);
+}
+
+// Rows [rows, 32] of a block: of a gated product columns 0-15 are the second factor, 16-31 the gate.
+template <typename T, typename Out>
+__attribute__((noinline)) static void finish_rows(const MatmulArgs& given, const float* block, int64_t row, int64_t rows,
+                                                  int64_t column) {
+  const MatmulArgs args = given;  // a copy that no store can reach stays in registers
+  const int64_t left = args.columns - column;
+  if (args.gate_right.data != nullptr) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * kBlock;
+      finish_gated_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from), load(from + kTile));
+    }
+  } else if (left >= kBlock) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * kBlock;
+      finish_vector<T, Out>(args, row + i, column, kTile, load(from));
+      finish_vector<T, Out>(args, row + i, column + kTile, kTile, load(from + kTile));
+    }
+  } else {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* from = block + i * kBlock;
+      finish_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from));
+      if (left > kTile) finish_vector<T, Out>(args, row + i, column + kTile, left - kTile, load(from + kTile));
+    }
+  }
+}
+
+// A row of blocks whose sums are complete: finished a few rows at a time, between the products of the next blocks.
+template <typename T, typename Out>
+class Epilogue {
+ public:
+  explicit Epilogue(const MatmulArgs& args) : args_(args) {}
+
+  // `blocks` [count][32][32]: their first `rows` rows are those of the result from `row` on, their columns those from `column`
+  // on, `block_columns` to a block. advance() will be called `steps` times for each block. What still waits is finished first.
+  void take(const float* blocks, int64_t count, int64_t row, int64_t rows, int64_t column, int64_t block_columns, int64_t steps) {
+    flush();
+    block_ = blocks;
+    blocks_ = count;
+    row_ = row;
+    rows_ = rows;
+    column_ = column;
+    block_columns_ = block_columns;
+    step_rows_ = (rows + steps - 1) / steps;
+  }
+
+  void advance() {
+    if (blocks_ > 0) finish_some();
+  }
+
+  void flush() {
+    while (blocks_ > 0) finish_some();
+  }
+
+ private:
+  void finish_some() {
+    const int64_t count = min_of(step_rows_, rows_ - done_);
+    finish_rows<T, Out>(args_, block_ + done_ * kBlock, row_ + done_, count, column_);
+    done_ += count;
+    if (done_ < rows_) return;
+    done_ = 0;
+    block_ += kBlock * kBlock;
+    column_ += block_columns_;
+    --blocks_;
+  }
+
+  const MatmulArgs& args_;
+  const float* block_ = nullptr;
+  int64_t blocks_ = 0, row_ = 0, rows_ = 0, column_ = 0, block_columns_ = 0;
+  int64_t step_rows_ = 0;  // at a time
+  int64_t done_ = 0;       // rows of the block at hand
+};
+
+}  // namespace prudent::kernels::PRUDENT_ISA
