@@ -78,7 +78,7 @@ test('summaries of other commands are read by the names of their numbers, wherev
   const sections = [{ section: 'chat', accepted: { mean: 4.2, median: 3.8, max: 9.9 } }]
   const variance = {
     kind: 'variance',
-    command: 'npx prudent evaluate variance --model m --output v',
+    command: 'npx prudent evaluate variance --model m',
     ensembles: [{ name: 'heads', pairScores: [0.5, -1.25, 2], sections }],
   }
   const study = await put('study', summaryFixture())
@@ -100,7 +100,7 @@ test('summaries of other commands are read by the names of their numbers, wherev
   expect(rowOf(paper, 'Figure 6', 'evaluate variance').ours).toBe('heads: chat mean 4.20, median 3.80, maximum 9.90')
   expect(rowOf(paper, 'Figure 1', 'evaluate variance').ours).toBe('heads: -1.25 to 2.00 over 3')
   // A summary knows the command that made it best.
-  expect(rowOf(paper, 'Figure 6', 'evaluate variance').command).toBe(variance.command)
+  expect(rowOf(paper, 'Figure 6', 'evaluate variance').command).toBe(`${variance.command} --output ${beside[2]}`)
   const text = await readFile(path, 'utf8')
   expect(text).toContain('of theory')
   expect(text).toContain('of the benchmark')
@@ -109,7 +109,7 @@ test('summaries of other commands are read by the names of their numbers, wherev
   )
   const markdown = await readFile(join(study, 'report.md'), 'utf8')
   expect(markdown).toContain('| Figure 3 | variances in (3, 100)')
-  expect(markdown).toContain(`# Figure 1, Figure 6\n${variance.command}\n`)
+  expect(markdown).toContain(`# Figure 1, Figure 6\n${variance.command} --output ${beside[2]}\n`)
   expect(markdown).toContain('fixture \\<study\\>')
 })
 

@@ -87,7 +87,6 @@ const commandOf = (options: RewardBenchOptions): string =>
     counts: unless('fixed', options.counts),
     lambda: unless(1, options.lambda),
     name: options.name,
-    output: options.output,
   })
 
 /** The score that the leaderboard sees: the mean of heads. */

@@ -54,7 +54,6 @@ const commandOf = (options: VarianceOptions): string =>
     bootstrap: unless(1000, options.bootstrap),
     seed: unless(0, options.seed),
     pair: unless(0, options.pair),
-    output: options.output,
   })
 
 function studyOf(models: readonly ScoredModel[], { rows }: Benchmark, options: VarianceOptions): EnsembleStudy {

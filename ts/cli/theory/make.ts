@@ -20,7 +20,6 @@ export async function makeTheory(
     seed: unless(20, seed),
     draws: unless(100_000, draws),
     dimension: unless(1000, dimension),
-    output,
   })
   const { kind, ...numbers } = summary
   await writeFileAtomic(join(output, 'summary.json'), `${JSON.stringify({ kind, command, ...numbers }, null, 2)}\n`)

@@ -25,10 +25,10 @@ export const COMMANDS = {
   variance: `npx prudent evaluate variance --model MODEL --data DATA --output ${FOLDER}`,
 } as const
 
-/** What a summary says of the command that made it. */
-function ownCommand(summary: unknown): string | null {
+/** What a summary says of the command that made it, where it stands. */
+function ownCommand(summary: unknown, folder: string): string | null {
   const { command } = (summary ?? {}) as { command?: unknown }
-  return typeof command === 'string' && command !== '' ? command : null
+  return typeof command === 'string' && command !== '' ? `${command} --output ${folder}` : null
 }
 
 /** Rows of the paper in its order; where two sources speak of one quantity both are kept. */
@@ -50,7 +50,7 @@ export function paperRows(sources: readonly Source[]): PaperRow[] {
     const present = of(kind)
     if (present.length === 0) add(otherRows(kind, null), command(kind))
     for (const { summary, folder } of present)
-      add(otherRows(kind, summary), ownCommand(summary) ?? command(kind, folder))
+      add(otherRows(kind, summary), ownCommand(summary, folder) ?? command(kind, folder))
   }
   const place = ({ item }: PaperRow) => (item.startsWith('Table') ? 100 : 0) + Number(item.replace(/\D/g, ''))
   return rows
