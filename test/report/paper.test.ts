@@ -64,11 +64,23 @@ test('summaries of other commands are read by the names of their numbers, wherev
   const bench = {
     kind: 'rewardbench',
     entries: [
-      { name: 'head 1', overall: 0.1, sections: { 'chat-hard': 0.1 } },
-      { name: 'mean', overall: 0.694, sections: { chat: 0.956, 'chat-hard': 0.445, safety: 0.559, reasoning: 0.818 } },
+      { name: '1', kind: 'head', overall: 0.1, sections: { 'chat-hard': 0.1 } },
+      { name: '2', kind: 'head', overall: 0.1, sections: { 'chat-hard': 0.3 } },
+      { name: 'alone', kind: 'single', overall: 0.1, sections: { 'chat-hard': 0.25 } },
+      {
+        kind: 'rule',
+        name: 'mean',
+        overall: 0.694,
+        sections: { chat: 0.956, 'chat-hard': 0.445, safety: 0.559, reasoning: 0.818 },
+      },
     ],
   }
-  const variance = { kind: 'variance', sections: { chat: { accepted: { mean: 4.2, median: 3.8, max: 9.9 } } } }
+  const sections = [{ section: 'chat', accepted: { mean: 4.2, median: 3.8, max: 9.9 } }]
+  const variance = {
+    kind: 'variance',
+    command: 'npx prudent evaluate variance --model m',
+    ensembles: [{ name: 'heads', pairScores: [0.5, -1.25, 2], sections }],
+  }
   const study = await put('study', summaryFixture())
   const beside = [
     await put('t', theory, 'of theory'),
@@ -84,7 +96,11 @@ test('summaries of other commands are read by the names of their numbers, wherev
   expect(rowOf(paper, 'Figure 3').ours).toBe('0.13 / 0.040; 4.643 / 4.644')
   expect(rowOf(paper, 'Figure 4').ours).toBe('0.14 / 0.12; 4.641 / 4.642')
   expect(rowOf(paper, 'Table 1').ours).toBe('69.4 | 95.6 | 44.5 | 55.9 | 81.8 | –')
-  expect(rowOf(paper, 'Figure 6', 'evaluate variance').ours).toBe('chat accepted mean 4.20, median 3.80, max 9.90')
+  expect(rowOf(paper, 'Figure 9', 'evaluate rewardbench').ours).toBe('chat-hard 10 % to 30 % (single 25 %)')
+  expect(rowOf(paper, 'Figure 6', 'evaluate variance').ours).toBe('heads: chat mean 4.20, median 3.80, maximum 9.90')
+  expect(rowOf(paper, 'Figure 1', 'evaluate variance').ours).toBe('heads: -1.25 to 2.00 over 3')
+  // A summary knows the command that made it best.
+  expect(rowOf(paper, 'Figure 6', 'evaluate variance').command).toBe(`${variance.command} --output ${beside[2]}`)
   const text = await readFile(path, 'utf8')
   expect(text).toContain('of theory')
   expect(text).toContain('of the benchmark')
@@ -93,6 +109,7 @@ test('summaries of other commands are read by the names of their numbers, wherev
   )
   const markdown = await readFile(join(study, 'report.md'), 'utf8')
   expect(markdown).toContain('| Figure 3 | variances in (3, 100)')
+  expect(markdown).toContain(`# Figure 1, Figure 6\n${variance.command} --output ${beside[2]}\n`)
   expect(markdown).toContain('fixture \\<study\\>')
 })
 

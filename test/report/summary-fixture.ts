@@ -71,6 +71,7 @@ export function summaryFixture(): Summary {
     languageModels: { scorer: languageModel, policy: languageModel },
     rewardModel: reward,
     judgeModel: { ...reward, correlationWithTruth: 0.8 },
+    independentModels: [0.7, 0.72].map((heldOutAccuracy) => ({ steps: 60, heldOutAccuracy, finalLoss: 0.41 })),
     ensembles: [
       {
         recipe: 'paper',

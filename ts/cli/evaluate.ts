@@ -10,6 +10,7 @@ export interface EvaluateOptions {
   dataRevision?: string
   priorSets?: string
   output: string
+  scores?: string
   revision?: string
   tokenizer?: string
   dtype: 'auto' | 'float32' | 'bfloat16'
@@ -53,7 +54,7 @@ function rewardBench(evaluate: Command): void {
     .action(
       command(async (session, options: RewardBenchOptions) => {
         const { runRewardBench } = await import('./evaluate/reward-bench.js')
-        await runRewardBench(session, options)
+        process.stdout.write(await runRewardBench(session, options))
       }),
     )
 }
@@ -71,7 +72,7 @@ function variance(evaluate: Command): void {
     .action(
       command(async (session, options: VarianceOptions) => {
         const { runVariance } = await import('./evaluate/variance.js')
-        await runVariance(session, options)
+        process.stdout.write(await runVariance(session, options))
       }),
     )
 }
@@ -87,6 +88,7 @@ function withBenchmark(evaluate: Command): Command {
     .option('--data-revision <name>', 'branch, tag or commit of the data set')
     .option('--prior-sets <source>', "allenai/pref-test-sets's layout: a file, folder or hub id")
     .requiredOption('--output <folder>', 'where results go; scores that are there are not computed again')
+    .option('--scores <folder>', "where models' scores are kept for runs to come; default: scored/ of the output")
     .option('--revision <name>', 'branch, tag or commit of models that are hub ids')
     .option('--tokenizer <folder>', "tokenizer folder or hub id; default: the model's")
     .addOption(new Option('--dtype <type>', 'arithmetic').choices(['auto', 'float32', 'bfloat16']).default('float32'))

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { evenInteger, nonNegativeInteger, positiveInteger } from './support/options.js'
 import { command, type Session } from './support/session.js'
 
-interface TheoryCommandOptions {
+export interface TheoryCommandOptions {
   output: string
   seed: number
   draws: number
@@ -20,17 +20,7 @@ export function register(program: Command): void {
     .action(command(theory))
 }
 
-async function theory(session: Session, { output, ...options }: TheoryCommandOptions): Promise<void> {
-  const { mkdir } = await import('node:fs/promises')
-  const { join } = await import('node:path')
-  const { runTheory } = await import('../theory/study.js')
-  const { theoryReport } = await import('../report/theory-report.js')
-  const { writeFileAtomic } = await import('../run/atomic-files.js')
-  await mkdir(output, { recursive: true })
-  const summary = runTheory({ ...options, signal: session.signal }, (what) => session.note(`${what} …`))
-  await writeFileAtomic(join(output, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`)
-  const report = join(output, 'report.html')
-  await writeFileAtomic(report, await theoryReport(summary))
-  for (const finding of summary.findings) session.note(`- ${finding}`)
-  process.stdout.write(`${report}\n`)
+async function theory(session: Session, options: TheoryCommandOptions): Promise<void> {
+  const { makeTheory } = await import('./theory/make.js')
+  process.stdout.write(`${await makeTheory(session, options)}\n`)
 }

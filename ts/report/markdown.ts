@@ -2,7 +2,7 @@
 import type { Summary } from '../study/summary.js'
 import { armLabels } from './arms.js'
 import { interval, percent, significant } from './format.js'
-import type { PaperRow } from './paper/rows.js'
+import { itemsByCommand, type PaperRow } from './paper/rows.js'
 import { scaleOf } from './study-report.js'
 
 type Cell = string | number
@@ -80,7 +80,7 @@ function studyPart(summary: Summary): string[] {
 }
 
 function paperPart(rows: readonly PaperRow[]): string[] {
-  const commands = [...new Set(rows.map((row) => row.command))]
+  const commands = itemsByCommand(rows).map(({ command, items }) => `# ${items.join(', ')}\n${command}`)
   return [
     '## Every table and figure of the paper',
     markdownTable(

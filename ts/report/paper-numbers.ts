@@ -29,3 +29,6 @@ export const PAPER = {
   /** Figure 10: final KL of both methods, nats. */
   finalKl: [1.2, 1.4],
 } as const
+
+/** What the paper says of figure 6 in two places. */
+export const PAPER_VARIANCES = `text: ${PAPER.varianceRange.join(' to ')}, mean above 4, median above 3; caption: median ${PAPER.varianceMedian}, maximum near ${PAPER.varianceMaximum}; ${PAPER.varianceRange[1]} and ${PAPER.varianceMaximum} do not agree`

@@ -41,6 +41,31 @@ const existingJudge = z.strictObject({
 })
 export type ExistingJudge = z.output<typeof existingJudge>
 
+/** The paper's figures 2 to 5 and its theorems: `prudent theory`. */
+const theory = z
+  .strictObject({
+    draws: count.default(100_000).describe('Reward estimates drawn in each setting'),
+    dimension: z.int().min(2).multipleOf(2).default(1000).describe('Responses; even'),
+  })
+  .nullable()
+  .prefault({})
+  .describe('prudent theory beside the study; null leaves it out')
+
+/** Table 1, figures 1, 6 and 9 as `prudent evaluate` makes them. */
+const evaluate = z
+  .strictObject({
+    data: pathText.describe("Parquet or JSON Lines in allenai/reward-bench's columns: a file, folder or hub id"),
+    split: z.string().min(1).optional().describe('Split of a folder or hub id; default filtered'),
+    dataRevision: z.string().min(1).optional(),
+    priorSets: pathText.optional().describe("allenai/pref-test-sets's layout: a file, folder or hub id"),
+    lambda: z.number().min(0).default(1).describe('Factor of the lower bound mean - lambda * std'),
+    maxLength: count.default(2048).describe('Longer sides are cut on the left'),
+    bootstrap: count.default(1000).describe('Resamples of prompts for the intervals'),
+  })
+  .nullable()
+  .default(null)
+  .describe('prudent evaluate on the reward models of the study; null leaves it out')
+
 const threshold = z.number()
 
 export const studyConfigSchema = z.strictObject({
@@ -104,6 +129,15 @@ export const studyConfigSchema = z.strictObject({
         ),
     })
     .prefault({}),
+  theory,
+  evaluate,
+  independent: z
+    .strictObject({ models: z.int().min(1).default(10) })
+    .nullable()
+    .default(null)
+    .describe(
+      "Reward models trained in full on their own, each with its own seed and without early stop: figure 1's caption, and the single model of figure 9; null leaves them out",
+    ),
   calibration: z.strictObject({
     targetKl: z.number().positive().describe('Nats a response, exact over the vocabulary'),
     ensembles: count.default(4).describe('Ensembles for calibration alone, as large as those of the study'),

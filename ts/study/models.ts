@@ -5,7 +5,7 @@ import { callNative } from '../addon/call.js'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
 import { packRows } from '../data/batching.js'
 import { renderConversation } from '../data/conversation.js'
-import { Random } from '../data/random.js'
+import { deriveSeed, Random } from '../data/random.js'
 import { tokeniseTexts } from '../data/texts.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { bigramPerplexity } from '../evaluation/bigram.js'
@@ -17,7 +17,7 @@ import type { RewardResult, StepMetrics } from '../training/types.js'
 import type { LanguageModelConfig, ModelConfig, StudyConfig } from './config.js'
 import { type LabelledPairs, responseText, type StudyInputs } from './inputs.js'
 import type { StageContext } from './stages.js'
-import type { LanguageModelSummary, RewardModelSummary } from './summary.js'
+import type { IndependentModel, LanguageModelSummary, RewardModelSummary } from './summary.js'
 
 export interface ModelStage {
   addon: NativeAddon
@@ -139,6 +139,26 @@ export async function makeRewardModel(
   })
 }
 
+/** A reward model that shares data and settings with the others and no seed; trained to its last step. */
+export async function trainIndependentModel(
+  stage: ModelStage,
+  baseFolder: string,
+  folder: string,
+  number: number,
+): Promise<IndependentModel> {
+  const { addon, config, inputs } = stage
+  const seed = deriveSeed(config.seed, 'independent', number)
+  const { stopAt, ...settings } = config.rewardModel
+  const { steps, heldOutAccuracy, loss } = await trainClassifier(stage, {
+    model: await addon.loadModel(baseFolder, singleHead(config, seed)),
+    settings: { ...settings, seed },
+    pairs: inputs.preferences,
+    tokenizer: inputs.tokenizers.scorer,
+    context: { folder },
+  })
+  return { steps, heldOutAccuracy, finalLoss: loss.at(-1)?.loss ?? Number.NaN }
+}
+
 /** The judge: another architecture, other preferences that cover every style, from random weights. */
 export async function makeJudge(
   stage: ModelStage,
@@ -180,7 +200,7 @@ interface ClassifierTraining {
   settings: StudyConfig['rewardModel']
   pairs: LabelledPairs
   tokenizer: Tokenizer
-  context: StageContext
+  context: Pick<StageContext, 'folder'>
 }
 
 async function trainClassifier(stage: ModelStage, training: ClassifierTraining): Promise<RewardModelSummary> {

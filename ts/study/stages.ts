@@ -40,6 +40,11 @@ export interface StageStoreOptions extends StageObserver {
   readOnly?: boolean
 }
 
+export interface StageChecks<T> {
+  /** Whether what the stage left outside of its folder is still there; where it is not, the stage is done again. */
+  isWhole?: (value: T) => Promise<boolean>
+}
+
 /** A part of a stage that is done once, by one process, and kept as one JSON file in the stage's folder. */
 export interface Unit<T> {
   name: string
@@ -78,11 +83,16 @@ export class StageStore {
     name: string,
     dependencies: unknown,
     work: (context: StageContext) => Promise<T>,
+    { isWhole = async () => true }: StageChecks<T> = {},
   ): Promise<StageResult<T>> {
     const context = this.#contextOf(name, dependencies)
     const done = path.join(context.folder, 'done.json')
+    const readDone = async () => {
+      const kept = await readJson<Kept<T>>(done)
+      return kept && (await isWhole(kept.value)) ? kept : null
+    }
     for (;;) {
-      const known = await readJson<Kept<T>>(done)
+      const known = await readDone()
       if (known) return this.#finish(name, { ...known, ...context, cached: true })
       if (this.#options.readOnly) throw hole([`stage ${name}`])
       const lock = await this.#claims.take(path.join(context.folder, 'stage.lock'))
@@ -91,7 +101,7 @@ export class StageStore {
         continue
       }
       try {
-        if (await readJson(done)) continue
+        if (await readDone()) continue
         return this.#finish(name, { ...(await this.#run(name, context, work)), ...context, cached: false })
       } finally {
         await lock.release()

@@ -11,6 +11,7 @@ import { gateChecks, preconditions } from './checks.js'
 import type { Claims } from './claims.js'
 import type { StudyConfig } from './config.js'
 import { type EnsembleStage, makeEnsembles } from './ensembles.js'
+import { makeIndependentModels } from './independent-models.js'
 import { readInputs, type StudyInputs } from './inputs.js'
 import { signatureOf } from './judge/policies.js'
 import {
@@ -27,8 +28,10 @@ import {
 import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel, measureJudge } from './models.js'
 import { planStudy, type StudyPlan } from './plan.js'
 import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
+import { type ModelSources, type PublishedModels, publishModels } from './published-models.js'
 import { hashOf, type StageResult, StageStore } from './stages.js'
 import {
+  type IndependentModel,
   type LanguageModelSummary,
   type Recipe,
   type RewardModelSummary,
@@ -57,8 +60,19 @@ export interface StudyOptions {
    * E_STATE naming what is missing.
    */
   mode?: 'run' | 'prepare' | 'aggregate'
+  /** What others make of the reward models, as further stages; called before the first policy. */
+  accompany?: (context: Accompaniment) => Promise<void>
   /** Makes what people read, once summary.json is written. */
   publish?: (summary: Summary) => Promise<unknown>
+}
+
+export interface Accompaniment {
+  store: StageStore
+  /** The recipe of the primary comparison. */
+  recipe: Recipe
+  models: PublishedModels
+  /** Names the models and the study's arithmetic: whatever is made of them depends on it. */
+  key: string
 }
 
 /** Runs what is not done yet and writes summary.json; null when it was told to prepare only. */
@@ -78,11 +92,12 @@ export async function runStudy(options: StudyOptions): Promise<Summary | null> {
   const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
   const plan = planStudy(config)
   const recipes = recipesOf(plan)
-  const trained = await trainModels(store, stage, recipes)
+  const trained = await trainModels(store, stage, recipes, { lanes, observer })
   const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes))
   try {
     const context = { config, inputs, signal: options.signal }
     const measured = await measureModels(store, context, models, trained, recipes)
+    await accompany(options, store, stage, trained)
     if (mode === 'prepare') return null
     const study = { ...options, store, stage, plan, models, lanes, measured }
     const trainedArms = await runArms(study, await calibrateArms(study))
@@ -92,6 +107,20 @@ export async function runStudy(options: StudyOptions): Promise<Summary | null> {
   } finally {
     await models.dispose()
   }
+}
+
+async function accompany(
+  options: StudyOptions,
+  store: StageStore,
+  stage: ModelStage,
+  trained: TrainedModels,
+): Promise<void> {
+  if (options.accompany === undefined) return
+  const { config, runFolder } = options
+  const { recipe } = config.comparisons[0] as StudyConfig['comparisons'][number]
+  const recipes = [...new Set<Recipe>([recipe, 'paper'])]
+  const { models, key } = await publishModels(store, stage, runFolder, recipes, trained.published)
+  await options.accompany({ store, recipe, models, key: hashOf([key, config.dtype, config.device]) })
 }
 
 /** Of several processes that all end with the same numbers, one writes them down. */
@@ -125,12 +154,19 @@ interface TrainedModels {
   reward: RewardModelSummary
   judge: RewardModelSummary
   ensembles: Record<string, EnsembleStage>
+  independent: IndependentModel[]
   folders: ModelFolders
+  published: ModelSources
   /** Keys of the stages that all later ones depend on. */
   keys: string[]
 }
 
-async function trainModels(store: StageStore, stage: ModelStage, recipes: readonly Recipe[]): Promise<TrainedModels> {
+async function trainModels(
+  store: StageStore,
+  stage: ModelStage,
+  recipes: readonly Recipe[],
+  { lanes, observer }: { lanes: number; observer: StudyObserver },
+): Promise<TrainedModels> {
   const { config, inputs } = stage
   const { hashes } = inputs
   const common = [config.seed, config.dtype, config.device, config.executor.threadsPerLane]
@@ -160,12 +196,24 @@ async function trainModels(store: StageStore, stage: ModelStage, recipes: readon
     return { policy, judge }
   }
   const [{ scorer, reward, ensembles }, { policy, judge }] = await bothOrFirstFailure(rewardChain(), policyChain())
+  const independent = await makeIndependentModels(
+    {
+      store,
+      stage,
+      width: lanes,
+      progress: (done, total) => observer.progress('independent reward models', done, total),
+    },
+    modelFolder(scorer),
+    [scorer.key, config.rewardModel, hashes.preferences, labels],
+  )
   return {
     scorer: scorer.value,
     policy: policy.value,
     reward: reward.value,
     judge: judge.value,
     ensembles: ensembles.value,
+    independent: independent.models,
+    published: { reward, ensembles, independent },
     folders: {
       policy: modelFolder(policy),
       reward: modelFolder(reward),
@@ -277,6 +325,7 @@ function summarise(parts: SummaryParts): Summary {
     rewardModel: trained.reward,
     judgeModel: { ...trained.judge, correlationWithTruth: measured.reference.judgeCorrelation },
     ensembles: Object.values(trained.ensembles).flatMap((entry) => entry.ensembles),
+    independentModels: trained.independent,
     preconditions: conditions,
     gate,
     sigma: measured.reference.quality,

@@ -56,6 +56,13 @@ export const rewardModelSchema = z.strictObject({
   loss: lossCurve,
 })
 
+/** Of a reward model trained in full on its own: steps as planned, no early stop. */
+export const independentModelSchema = z.strictObject({
+  steps: count,
+  heldOutAccuracy: probability,
+  finalLoss: z.number(),
+})
+
 export const ensembleSchema = z.strictObject({
   recipe: recipeSchema,
   ensemble: count,
@@ -233,6 +240,8 @@ export const summarySchema = z.strictObject({
   rewardModel: rewardModelSchema,
   judgeModel: rewardModelSchema.extend({ /** Pearson, over reference responses. */ correlationWithTruth: z.number() }),
   ensembles: z.array(ensembleSchema),
+  /** Empty where the config asks for none, and in summaries of before there were any. */
+  independentModels: z.array(independentModelSchema).default([]),
   /** "Not trained" when one fails. */
   preconditions: z.array(checkSchema),
   /** Whether this world can show the effect at all. */
@@ -299,6 +308,7 @@ export type Curve = z.infer<typeof curveSchema>
 export type LanguageModelSummary = z.infer<typeof languageModelSchema>
 export type RewardModelSummary = z.infer<typeof rewardModelSchema>
 export type EnsembleSummary = z.infer<typeof ensembleSchema>
+export type IndependentModel = z.infer<typeof independentModelSchema>
 export type SigmaQuality = z.infer<typeof sigmaQualitySchema>
 export type Check = z.infer<typeof checkSchema>
 export type ArmSummary = z.infer<typeof armSchema>

@@ -12,12 +12,13 @@ import { joinHeads, type ScoredModel } from '../../evaluation/benchmark/score-mo
 import { benchHtml, benchMarkdown } from '../../report/benchmark-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import type { RewardBenchOptions } from '../evaluate.js'
+import { commandLine, unless } from '../support/command-line.js'
 import { withOutput } from '../support/output-folder.js'
 import type { Session } from '../support/session.js'
-import { describeModels, headNames, modelName, readBenchData, scoreModels } from './scored.js'
+import { describeModels, headNames, modelName, readBenchData, scoreModels, scoringOptions } from './scored.js'
 
-/** `prudent evaluate rewardbench`. */
-export function runRewardBench(session: Session, options: RewardBenchOptions): Promise<void> {
+/** `prudent evaluate rewardbench`: fills the output folder and gives the table as Markdown. */
+export function runRewardBench(session: Session, options: RewardBenchOptions): Promise<string> {
   const name = options.name ?? options.model.map(modelName).join('+').slice(0, 120)
   if (/[/\\]/.test(name) || ['', '.', '..', 'summary'].includes(name)) {
     throw new PrudentError('E_USAGE', `--name: expected a file name other than summary, received "${name}"`, {
@@ -26,6 +27,7 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
   }
   return withOutput(options.output, async () => {
     const benchmark = await readBenchData(session, options)
+    for (const warning of benchmark.warnings) session.note(`warning: ${warning}`)
     const models = await scoreModels(session, options, benchmark, options.model)
     const [single] =
       options.single === undefined ? [] : await scoreModels(session, options, benchmark, [options.single])
@@ -52,6 +54,7 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
     const summary = {
       ...{
         kind: 'rewardbench',
+        command: commandOf(options),
         model: name,
         data,
         priorSets: priorSets ?? null,
@@ -73,9 +76,18 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
     await write('summary.json', json(summary))
     await write('table.md', markdown)
     await write('report.html', await benchHtml(report))
-    process.stdout.write(markdown)
+    return markdown
   })
 }
+
+const commandOf = (options: RewardBenchOptions): string =>
+  commandLine('evaluate rewardbench', {
+    ...scoringOptions(options),
+    single: options.single,
+    counts: unless('fixed', options.counts),
+    lambda: unless(1, options.lambda),
+    name: options.name,
+  })
 
 /** The score that the leaderboard sees: the mean of heads. */
 const meanOf = (scores: PairScores, lambda: number): PairScores => ensembleRules(scores, lambda)[0]?.scores ?? scores

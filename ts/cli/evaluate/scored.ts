@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { type BenchRow, readBenchmark, readPriorSets } from '../../evaluation/benchmark/rows.js'
 import { type ScoredModel, scoreModel } from '../../evaluation/benchmark/score-models.js'
 import type { EvaluateOptions } from '../evaluate.js'
+import { unless } from '../support/command-line.js'
 import type { Session } from '../support/session.js'
 
 export interface Benchmark {
@@ -11,13 +12,13 @@ export interface Benchmark {
   revisions: { data: string | null; priorSets: string | null }
 }
 
-export async function readBenchData(session: Session, options: EvaluateOptions): Promise<Benchmark> {
-  const { signal } = session
+type BenchSource = Pick<EvaluateOptions, 'data' | 'split' | 'dataRevision' | 'priorSets'>
+
+export async function readBenchData({ signal }: Pick<Session, 'signal'>, options: BenchSource): Promise<Benchmark> {
   const source = { path: options.data, split: options.split, revision: options.dataRevision }
   const core = await readBenchmark(source, { signal })
   const prior = options.priorSets === undefined ? null : await readPriorSets({ path: options.priorSets }, { signal })
   const warnings = [...core.warnings, ...(prior?.warnings ?? [])]
-  for (const warning of warnings) session.note(`warning: ${warning}`)
   return {
     rows: [...core.rows, ...(prior?.rows ?? [])],
     warnings,
@@ -40,7 +41,7 @@ export async function scoreModels(
       session.note(`warning: ${line}`)
     }
     const update = (_model: string, done: number, total: number) => progress.update(done, total)
-    const cache = join(options.output, 'scored')
+    const cache = options.scores ?? join(options.output, 'scored')
     try {
       const { signal } = session
       scored.push(await scoreModel(path, benchmark.rows, { ...options, cache, signal, progress: update, warn }))
@@ -64,6 +65,20 @@ export function headNames(models: readonly ScoredModel[]): string[] {
       : numbers(heads).map((head) => `${model + 1}: ${modelName(path)} ${head}`),
   )
 }
+
+/** The shared part of the command that makes the same once more. */
+export const scoringOptions = (options: EvaluateOptions) => ({
+  model: options.model,
+  data: options.data,
+  split: options.split,
+  'data-revision': options.dataRevision,
+  'prior-sets': options.priorSets,
+  revision: options.revision,
+  tokenizer: options.tokenizer,
+  dtype: unless('float32', options.dtype),
+  device: unless('cpu', options.device),
+  'max-length': unless(2048, options.maxLength),
+})
 
 /** Provenance of a group of models, for summary.json. */
 export const describeModels = (models: readonly ScoredModel[]) =>

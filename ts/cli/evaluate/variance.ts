@@ -6,14 +6,24 @@ import { varianceStudy } from '../../evaluation/uncertainty/variance-study.js'
 import { type EnsembleStudy, varianceHtml, varianceMarkdown } from '../../report/variance-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import type { VarianceOptions } from '../evaluate.js'
+import { commandLine, unless } from '../support/command-line.js'
 import { withOutput } from '../support/output-folder.js'
 import type { Session } from '../support/session.js'
-import { type Benchmark, describeModels, headNames, modelName, readBenchData, scoreModels } from './scored.js'
+import {
+  type Benchmark,
+  describeModels,
+  headNames,
+  modelName,
+  readBenchData,
+  scoreModels,
+  scoringOptions,
+} from './scored.js'
 
-/** `prudent evaluate variance`. */
-export function runVariance(session: Session, options: VarianceOptions): Promise<void> {
+/** `prudent evaluate variance`: fills the output folder and gives the tables as Markdown. */
+export function runVariance(session: Session, options: VarianceOptions): Promise<string> {
   return withOutput(options.output, async () => {
     const benchmark = await readBenchData(session, options)
+    for (const warning of benchmark.warnings) session.note(`warning: ${warning}`)
     const { rows, warnings, revisions } = benchmark
     const shown = rows[options.pair]
     if (shown === undefined)
@@ -26,15 +36,25 @@ export function runVariance(session: Session, options: VarianceOptions): Promise
     const { data, priorSets, bootstrap, seed, maxLength, dtype } = options
     const pair = { row: options.pair, prompt: shown.prompt, response: lastText(shown.chosen), place: shown.place }
     const report = { pair, warnings, bootstrap, seed, ensembles: studies }
+    const head = { kind: 'variance', command: commandOf(options) }
     const settings = { data, priorSets: priorSets ?? null, revisions, maxLength, dtype }
     const markdown = varianceMarkdown(report)
     const write = (file: string, text: string) => writeFileAtomic(join(options.output, file), text)
-    await write('summary.json', `${JSON.stringify({ kind: 'variance', ...settings, ...report }, null, 2)}\n`)
+    await write('summary.json', `${JSON.stringify({ ...head, ...settings, ...report }, null, 2)}\n`)
     await write('report.md', markdown)
     await write('report.html', await varianceHtml(report))
-    process.stdout.write(markdown)
+    return markdown
   })
 }
+
+const commandOf = (options: VarianceOptions): string =>
+  commandLine('evaluate variance', {
+    ...scoringOptions(options),
+    against: options.against,
+    bootstrap: unless(1000, options.bootstrap),
+    seed: unless(0, options.seed),
+    pair: unless(0, options.pair),
+  })
 
 function studyOf(models: readonly ScoredModel[], { rows }: Benchmark, options: VarianceOptions): EnsembleStudy {
   const scores = joinHeads(models.map((model) => model.scores))

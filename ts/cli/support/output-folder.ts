@@ -3,7 +3,7 @@ import { PrudentError } from '../../errors.js'
 import { lockRun } from '../../run/lock.js'
 
 /** Runs `body` with the output folder made and locked. */
-export async function withOutput(folder: string, body: () => Promise<void>): Promise<void> {
+export async function withOutput<T>(folder: string, body: () => Promise<T>): Promise<T> {
   const there = await stat(folder).catch(() => null)
   if (there !== null && !there.isDirectory()) {
     throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { argument: '--output' })
@@ -13,7 +13,7 @@ export async function withOutput(folder: string, body: () => Promise<void>): Pro
   })
   const lock = await lockRun(folder)
   try {
-    await body()
+    return await body()
   } finally {
     await lock.release()
   }

@@ -84,3 +84,15 @@ export function progressBars(session: { note(line: string): void; progress(label
     },
   }
 }
+
+/** A session whose bars and lines take turns with those of `bars`. */
+export function withBars<S extends { note(line: string): void; progress(label: string, total?: number): Progress }>(
+  session: S,
+  bars: ReturnType<typeof progressBars>,
+): S {
+  const progress = (label: string, total = 0): Progress => ({
+    update: (done, newTotal) => bars.progress(label, done, newTotal ?? total),
+    stop: bars.stop,
+  })
+  return { ...session, note: bars.note, progress }
+}

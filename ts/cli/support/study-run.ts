@@ -9,8 +9,9 @@ import { Claims } from '../../study/claims.js'
 import type { StudyConfig } from '../../study/config.js'
 import type { Shard } from '../../study/shards.js'
 import { runStudy } from '../../study/study.js'
-import { progressBars } from './progress.js'
+import { progressBars, withBars } from './progress.js'
 import type { Session } from './session.js'
+import { besideStudy } from './study-beside.js'
 
 export interface StudyRunOptions {
   output: string
@@ -35,6 +36,7 @@ export async function runStudyCommand(session: Session, config: StudyConfig, opt
       observer: bars,
       mode: options.mode,
       claims: claimsOf(session, bars, options),
+      accompany: besideStudy({ config, runFolder: options.output, session: withBars(session, bars) }),
       publish: () => writeReport(options.output),
     })
     bars.stop()

@@ -3,14 +3,16 @@
  * report and the commands need not know each other's shapes.
  */
 import { significant } from '../format.js'
-import { PAPER } from '../paper-numbers.js'
+import { PAPER, PAPER_VARIANCES } from '../paper-numbers.js'
+import { headsBesideSingle } from './benchmark.js'
 import type { Ours } from './rows.js'
+import { oneResponse, variancesBySection } from './variances.js'
 
 type Kind = 'theory' | 'rewardbench' | 'variance'
 
 export function otherRows(kind: Kind, summary: unknown): Ours[] {
-  const ours = summary === null ? null : readersOf(summary)
-  return ROWS[kind].map(({ read, ...row }) => ({ ...row, ours: ours && read(ours) }))
+  const readers = summary === null ? null : readersOf(summary)
+  return ROWS[kind].map(({ read, ...row }) => ({ ...row, ours: readers && read(readers, summary) }))
 }
 
 interface Readers {
@@ -65,20 +67,6 @@ function gaussian(readers: Readers, high: boolean): string | null {
 
 const ratio = ({ stdUnaware = 0, stdAware = 1 }: Record<string, number>) => stdUnaware / stdAware
 
-const STATISTICS = ['mean', 'median', 'max'] as const
-
-function sectionStatistics(readers: Readers): string | null {
-  const found = readers.having(...STATISTICS)
-  if (found.length === 0) return null
-  return found
-    .slice(0, 8)
-    .map(
-      ({ path, values }) =>
-        `${path} ${STATISTICS.map((name) => `${name} ${significant(values[name] as number)}`).join(', ')}`,
-    )
-    .join('; ')
-}
-
 function benchmark(readers: Readers): string | null {
   const spelled = (values: Record<string, number>, ...names: string[]) =>
     names.map((name) => values[name]).find((value) => value !== undefined)
@@ -103,7 +91,7 @@ function benchmark(readers: Readers): string | null {
 const [OWN] = PAPER.table1.filter(({ model }) => model === 'the paper’s model')
 const PAPERS_OWN = [OWN?.overall ?? Number.NaN, ...(OWN?.sections ?? [])].map((score) => score.toFixed(1)).join(' | ')
 
-const ROWS: Record<Kind, (Omit<Ours, 'ours'> & { read: (readers: Readers) => string | null })[]> = {
+const ROWS: Record<Kind, (Omit<Ours, 'ours'> & { read: (readers: Readers, summary: unknown) => string | null })[]> = {
   theory: [
     {
       item: 'Figure 2',
@@ -137,13 +125,25 @@ const ROWS: Record<Kind, (Omit<Ours, 'ours'> & { read: (readers: Readers) => str
       paper: PAPERS_OWN,
       read: benchmark,
     },
+    {
+      item: 'Figure 9',
+      quantity: 'accuracy of each head beside the single model, from evaluate rewardbench',
+      paper: 'on par in all four sections',
+      read: (_, summary) => headsBesideSingle(summary),
+    },
   ],
   variance: [
     {
+      item: 'Figure 1',
+      quantity: 'scores of one response, from evaluate variance',
+      paper: 'a wide variation over ten models “trained independently”',
+      read: (_, summary) => oneResponse(summary),
+    },
+    {
       item: 'Figure 6',
-      quantity: 'variance over heads by section, from evaluate variance',
-      paper: `${PAPER.varianceRange.join(' to ')}, mean above 4, median above 3 in each`,
-      read: sectionStatistics,
+      quantity: 'variance over heads by section, accepted response, from evaluate variance',
+      paper: PAPER_VARIANCES,
+      read: (_, summary) => variancesBySection(summary),
     },
   ],
 }

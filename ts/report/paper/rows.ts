@@ -25,6 +25,12 @@ export const COMMANDS = {
   variance: `npx prudent evaluate variance --model MODEL --data DATA --output ${FOLDER}`,
 } as const
 
+/** What a summary says of the command that made it, where it stands. */
+function ownCommand(summary: unknown, folder: string): string | null {
+  const { command } = (summary ?? {}) as { command?: unknown }
+  return typeof command === 'string' && command !== '' ? `${command} --output ${folder}` : null
+}
+
 /** Rows of the paper in its order; where two sources speak of one quantity both are kept. */
 export function paperRows(sources: readonly Source[]): PaperRow[] {
   const of = <Kind extends Source['kind']>(kind: Kind) =>
@@ -43,11 +49,26 @@ export function paperRows(sources: readonly Source[]): PaperRow[] {
   for (const kind of ['theory', 'rewardbench', 'variance'] as const) {
     const present = of(kind)
     if (present.length === 0) add(otherRows(kind, null), command(kind))
-    for (const { summary, folder } of present) add(otherRows(kind, summary), command(kind, folder))
+    for (const { summary, folder } of present)
+      add(otherRows(kind, summary), ownCommand(summary, folder) ?? command(kind, folder))
   }
   const place = ({ item }: PaperRow) => (item.startsWith('Table') ? 100 : 0) + Number(item.replace(/\D/g, ''))
   return rows
     .map((row, at) => ({ row, at }))
     .sort((a, b) => place(a.row) - place(b.row) || a.at - b.at)
     .map(({ row }) => row)
+}
+
+export interface CommandItems {
+  command: string
+  items: string[]
+}
+
+/** Every command once, with the figures and tables that it makes. */
+export function itemsByCommand(rows: readonly PaperRow[]): CommandItems[] {
+  const commands = [...new Set(rows.map((row) => row.command))]
+  return commands.map((command) => ({
+    command,
+    items: [...new Set(rows.filter((row) => row.command === command).map((row) => row.item))],
+  }))
 }

@@ -2,7 +2,7 @@
 import type { Recipe, Summary } from '../../study/summary.js'
 import { methodName, RECIPE_NAMES } from '../arms.js'
 import { bytes, percent, seconds, significant } from '../format.js'
-import { PAPER } from '../paper-numbers.js'
+import { PAPER, PAPER_VARIANCES } from '../paper-numbers.js'
 import type { Ours } from './rows.js'
 
 /** A row of the paper; `ours` reads a study. */
@@ -71,7 +71,7 @@ const READINGS: Reading[] = [
   {
     item: 'Figure 6',
     quantity: 'variance over heads, accepted response',
-    paper: `${PAPER.varianceRange.join(' to ')}; median ${PAPER.varianceMedian}, maximum near 10`,
+    paper: PAPER_VARIANCES,
     ours: (summary) => variances(summary, 'accepted'),
   },
   {

@@ -1,7 +1,7 @@
 /** The table "ours beside the paper's". */
 import { type Column, html, type Markup, table } from '../markup.js'
 import { section } from '../page.js'
-import type { PaperRow } from '../paper/rows.js'
+import { type CommandItems, itemsByCommand, type PaperRow } from '../paper/rows.js'
 
 const COLUMNS: Column<PaperRow>[] = [
   { title: 'in the paper', cell: (row) => html`<b>${row.item}</b>` },
@@ -11,9 +11,6 @@ const COLUMNS: Column<PaperRow>[] = [
 ]
 
 export function paperSection(rows: readonly PaperRow[], scale: string): Markup {
-  const commands = [...new Map(rows.map((row) => [row.command, row.item])).keys()]
-  const itemsOf = (command: string) =>
-    [...new Set(rows.filter((row) => row.command === command).map((row) => row.item))].join(', ')
   return section(
     'paper',
     'Every table and figure of the paper',
@@ -21,10 +18,10 @@ export function paperSection(rows: readonly PaperRow[], scale: string): Markup {
 ${table(COLUMNS, rows)}
 ${table(
   [
-    { title: 'made by', cell: (command: string) => html`<code>${command}</code>` },
-    { title: 'items', cell: itemsOf },
+    { title: 'made by', cell: ({ command }: CommandItems) => html`<code>${command}</code>` },
+    { title: 'items', cell: ({ items }) => items.join(', ') },
   ],
-  commands,
+  itemsByCommand(rows),
 )}`,
   )
 }

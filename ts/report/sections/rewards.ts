@@ -98,6 +98,24 @@ ${table(
   ],
   reward,
 )}
+${independentModels(summary)}
 <p class="soft">The judge model’s correlation with the true reward over reference responses: ${significant(summary.judgeModel.correlationWithTruth)}.</p>`,
   )
+}
+
+/** Figure 1's caption has its scores from models like these; figures 1 and 6 of them are below, where they were made. */
+function independentModels({ independentModels: own }: Summary): Markup {
+  if (own.length === 0) return html``
+  const range = (values: readonly number[], print: (value: number) => string) =>
+    `${print(Math.min(...values))} – ${print(Math.max(...values))}`
+  const accuracy = range(
+    own.map((model) => model.heldOutAccuracy),
+    (x) => percent(x),
+  )
+  const loss = range(
+    own.map((model) => model.finalLoss),
+    (x) => significant(x),
+  )
+  return html`<p>${own.length} reward models trained in full on their own (other seeds, no early stop, ${own[0]?.steps} steps): held-out accuracy
+${accuracy}, final loss ${loss}.</p>`
 }
