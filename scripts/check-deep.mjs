@@ -2,17 +2,18 @@
 //   isa         the C++ tests once per instruction set, with the dispatch capped (PRUDENT_CPU_CAPABILITY)
 //   sanitizers  the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer in prudent's own code. libtorch itself is not
 //               instrumented, so leaks (its registries live for ever) and container overflow (its vectors do not annotate) are off
+//   nodes       the installed package under every Node that prudent runs on: npm's packages of Node go into the cache
 //   long        jest files named *.long.test.ts: the soak (models made, used and disposed of until memory would show a leak) and
 //               tests that take minutes
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runOrFail } from './setup/command.mjs'
-import { root } from './setup/folders.mjs'
+import { cacheFolder, root } from './setup/folders.mjs'
 import { resolveLibtorch } from './setup/libtorch.mjs'
 import { buildJobs, findDoctest } from './setup/native.mjs'
 import { filesBelow } from './setup/stamps.mjs'
-import { findBuildTools } from './setup/tools.mjs'
+import { findBuildTools, findNpm } from './setup/tools.mjs'
 import { runDoctest } from './testing/doctest.mjs'
 
 const SANITIZER_OPTIONS = {
@@ -71,6 +72,24 @@ async function sanitizers() {
   runAll(join(build, 'tests'), SANITIZER_OPTIONS)
 }
 
+/** npm's package of one Node, without scripts: the program alone. */
+async function nodes() {
+  const [command, ...args] = findNpm()
+  const name = `node-${process.platform}-${process.arch}`
+  for (const major of [20, 22, 24].filter((each) => String(each) !== process.versions.node.split('.')[0])) {
+    const folder = join(cacheFolder(), `node-${major}`)
+    if (existsSync(join(folder, 'node_modules', name, 'bin', 'node'))) continue
+    say(`installing ${name}@${major} into the cache`)
+    mkdirSync(folder, { recursive: true })
+    const options = ['install', '--prefix', folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
+    await runOrFail('npm', command, [...args, ...options, `${name}@${major}`], { cwd: folder })
+  }
+  say('the installed package under other versions of Node')
+  const jest = [join(root, 'scripts', 'test.mjs'), 'test/package/node-versions']
+  const { status } = spawnSync(process.execPath, jest, { cwd: root, stdio: 'inherit' })
+  totals[status === 0 ? 'passed' : 'failed'] += 1
+}
+
 function long() {
   const files = filesBelow(join(root, 'dist', 'test'), (file) => file.endsWith('.long.test.js'))
   say(`long tests: ${files.length} files`)
@@ -93,7 +112,7 @@ function long() {
   totals[status === 0 ? 'passed' : 'failed'] += files.length
 }
 
-const steps = { isa, sanitizers, long }
+const steps = { isa, sanitizers, nodes, long }
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
 const unknown = wanted.filter((name) => !(name in steps))
 if (unknown.length > 0) {
@@ -103,7 +122,10 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 setUp()
-if (wanted.some((name) => name !== 'long') && !existsSync(join(root, 'build', 'cmake', 'tests'))) {
+if (
+  wanted.some((name) => name === 'isa' || name === 'sanitizers') &&
+  !existsSync(join(root, 'build', 'cmake', 'tests'))
+) {
   say('isa and sanitizers need doctest (Debian package: doctest-dev)')
   process.exit(1)
 }

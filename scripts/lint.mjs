@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkImports } from './lint/imports.mjs'
+import { checkPackage } from './lint/package.mjs'
 import { checkTexts } from './lint/texts.mjs'
 import { root } from './setup/folders.mjs'
 import { filesBelow } from './setup/stamps.mjs'
@@ -61,6 +62,13 @@ conclude('imports', checkImports(root))
 const { problems, warnings } = checkTexts(root)
 for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
 conclude('texts', problems)
+
+const packageProblems = await checkPackage(root)
+if (packageProblems) conclude('package', packageProblems)
+else {
+  skipped.push('package check')
+  process.stdout.write('lint: package check SKIPPED: nothing is built (npm run build)\n')
+}
 
 // .ci/run adds up what its steps write here.
 if (process.env.PRUDENT_CI_TOTALS)

@@ -1,9 +1,11 @@
-// Makes a clone ready to run: npm packages, libtorch, the native addon, the TypeScript build. Needs Node's built-ins alone,
-// does only what is out of date, and never asks for privileges. CONTRIBUTING.md says how the parts work.
+// Makes a clone ready to run: npm packages, libtorch, the native addon, the TypeScript build; or an installed package, whose npm packages
+// and JavaScript are there (`npx prudent setup`). Needs Node's built-ins alone, does only what is out of date, and never asks for
+// privileges. CONTRIBUTING.md says how the parts work.
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { signalChildren } from './setup/command.mjs'
-import { root } from './setup/folders.mjs'
+import { isClone, root, workFolder } from './setup/folders.mjs'
+import { setUpInstalled } from './setup/installed.mjs'
 import { resolveLibtorch } from './setup/libtorch.mjs'
 import { withLock } from './setup/lock.mjs'
 import { buildNative } from './setup/native.mjs'
@@ -49,8 +51,9 @@ function stopOnSignals() {
 
 async function setUp({ tests = false, 'keep-going': keepGoing = false }) {
   checkPlatform()
+  if (!isClone) return setUpInstalled()
   findBuildTools()
-  await withLock(join(root, 'build', 'setup.lock'), 'another set-up', async () => {
+  await withLock(join(workFolder(), 'setup.lock'), 'another set-up', async () => {
     await installPackages(root)
     const libtorch = await resolveLibtorch()
     const steps = [() => buildNative(root, libtorch, { tests }), () => compileTypeScript(root)]

@@ -3,8 +3,8 @@ export const ERROR_CODES = {
   E_USAGE: 'The command line is wrong.',
   E_CONFIG: 'A configuration value is missing, unknown or out of range; the message names file, line and key.',
   E_NOT_BUILT:
-    'The native addon or the TypeScript build is missing: run `npm start` (or `npm run build`) in the clone.',
-  E_TOOL: 'A tool that set-up needs is missing or too old; the message names the Debian package that has it.',
+    'The native addon or the TypeScript build is missing: run `npx prudent setup`, in a clone `npm start` (or `npm run build`).',
+  E_TOOL: 'A tool or an optional npm package is missing or too old; the message names the package that has it.',
   E_BUILD: 'npm, CMake, the compiler or TypeScript failed during set-up; the message names the log.',
   E_LIBTORCH: 'libtorch was not found or differs from the version that the addon was built against.',
   E_NOT_FOUND: 'A file, folder, column, split or repository does not exist.',

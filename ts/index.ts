@@ -41,4 +41,5 @@ export {
   type StepOptions,
   type TrainerOptions,
 } from './addon/trainers.js'
+export { type EncodeOptions, Tokenizer } from './data/tokenizer.js'
 export { ERROR_CODES, type ErrorCode, PrudentError } from './errors.js'

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { basename, join, resolve } from 'node:path'
 import { run } from './command.mjs'
 import { findNvcc, hasNvidiaDriver } from './cuda.mjs'
-import { cacheFolder, root, toolEnvironment } from './folders.mjs'
+import { cacheFolder, toolEnvironment, workFolder } from './folders.mjs'
 import { withLock } from './lock.mjs'
 import { SetupError, say } from './report.mjs'
 import { readJson, writeJson } from './stamps.mjs'
@@ -124,7 +124,7 @@ async function pipInstall(python, target, requirement, extra = []) {
   try {
     return await run(python, ['-m', 'pip', 'install', ...options, requirement], {
       env,
-      log: join(root, 'build', 'logs', 'pip.log'),
+      log: join(workFolder(), 'logs', 'pip.log'),
     })
   } finally {
     rmSync(scratch, { recursive: true, force: true })
@@ -198,7 +198,7 @@ function fromStamp(stampFile) {
 
 /** @returns {Promise<Libtorch>} */
 export async function resolveLibtorch() {
-  const stampFile = join(root, 'build', 'stamps', 'libtorch.json')
+  const stampFile = join(workFolder(), 'stamps', 'libtorch.json')
   const known = fromStamp(stampFile)
   if (known) return known
   const cache = cacheFolder()

@@ -1,16 +1,21 @@
 // Builds the addon through cmake-js, incrementally, and the C++ tests when asked for.
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { run, runOrFail } from './command.mjs'
 import { findNvcc } from './cuda.mjs'
-import { toolEnvironment } from './folders.mjs'
+import { isClone, packageFolder, toolEnvironment, workFolder } from './folders.mjs'
 import { progressLine, SetupError, say } from './report.mjs'
 import { filesBelow, fingerprint, readJson, writeJson } from './stamps.mjs'
 import { checkVersions, findBuildTools } from './tools.mjs'
 
 const MEMORY_PER_JOB = 1.5 * 2 ** 30
 export const OUTPUTS = ['prudent.node', 'prudent_loader.node', 'libtorch.json']
+
+/** Where the addon lies; ts/addon/places.ts looks there. */
+export function releaseFolder() {
+  return join(workFolder(), 'cmake', 'Release')
+}
 
 function readNumber(file) {
   try {
@@ -48,27 +53,27 @@ function fingerprints(root, libtorch, tools) {
   const native = filesBelow(join(root, 'native'))
   const shared = [...filesBelow(join(root, 'cmake')), join(root, 'CMakeLists.txt')]
   const versions = ['cmake-js', 'node-addon-api', 'node-api-headers'].map(
-    (name) => readJson(join(root, 'node_modules', name, 'package.json'))?.version,
+    (name) => readJson(join(packageFolder(name) ?? '', 'package.json'))?.version,
   )
-  const extra = { libtorch, tools: tools.identity, versions, root }
-  const names = (files) => files.map((file) => relative(root, file))
-  const addon = [...native.filter((file) => !isTest(file)), ...shared]
-  const tests = native.filter(isTest)
-  const addonPrint = fingerprint(addon, { ...extra, names: names(addon) })
-  return { addon: addonPrint, tests: fingerprint(tests, { addonPrint, names: names(tests) }) }
+  // CMake's files name the clone's own place; what an installed package makes is shared by every project that has installed it.
+  const extra = { libtorch, tools: tools.identity, versions, root: isClone ? root : undefined }
+  const addon = fingerprint([...native.filter((file) => !isTest(file)), ...shared], extra, root)
+  return { addon, tests: fingerprint(native.filter(isTest), { addon }, root) }
 }
 
 class CmakeJs {
   constructor(root, tools) {
     this.root = root
     this.tools = tools
-    this.out = join(root, 'build', 'cmake')
+    this.out = join(workFolder(), 'cmake')
     // ccache caches files that use a precompiled header only when told that this is meant.
     this.env = { ...toolEnvironment(), CCACHE_SLOPPINESS: 'pch_defines,time_macros' }
   }
 
   arguments(command, extra) {
-    const script = join(this.root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
+    const cmakeJs = packageFolder('cmake-js')
+    if (!cmakeJs) throw new SetupError('E_TOOL', 'missing: the npm package cmake-js, a dependency of prudent')
+    const script = join(cmakeJs, 'bin', 'cmake-js')
     // All tools by path: cmake-js would look for some of them by names of its own.
     const { cmake, compiler, ninja } = this.tools
     const tools = [
@@ -90,7 +95,7 @@ class CmakeJs {
       'configure',
       Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`),
     )
-    const options = { cwd: this.root, env: this.env, log: join(this.root, 'build', 'logs', 'configure.log') }
+    const options = { cwd: this.root, env: this.env, log: join(workFolder(), 'logs', 'configure.log') }
     const hadCache = existsSync(join(this.out, 'CMakeCache.txt'))
     if (hadCache && (await run(process.execPath, args, options)).status === 0) return
     rmSync(join(this.out, 'CMakeCache.txt'), { force: true })
@@ -107,7 +112,7 @@ class CmakeJs {
       const [, done, total] = /^\[\s*(\d+)(?:\/(\d+)|%)\]/.exec(line) ?? []
       if (done !== undefined) progress.update(Number(done), Number(total ?? 100))
     }
-    const log = join(this.root, 'build', 'logs', 'build.log')
+    const log = join(workFolder(), 'logs', 'build.log')
     try {
       await runOrFail('the native build', process.execPath, args, { cwd: this.root, env: this.env, log, onLine })
     } finally {
@@ -131,12 +136,12 @@ function definitions(libtorch, tools, doctest) {
 /** Builds what is out of date. Returns whether the C++ tests stand built. */
 export async function buildNative(root, libtorch, { tests }) {
   const tools = findBuildTools()
-  const stampFile = join(root, 'build', 'stamps', 'native.json')
+  const stampFile = join(workFolder(), 'stamps', 'native.json')
   const stamp = readJson(stampFile) ?? {}
   const now = fingerprints(root, libtorch, tools)
   const doctest = tests ? findDoctest() : undefined
   if (tests && !doctest) say('C++ tests are not built: doctest is missing (Debian package: doctest-dev)')
-  const release = join(root, 'build', 'cmake', 'Release')
+  const release = releaseFolder()
   const addonStands = stamp.addon === now.addon && OUTPUTS.every((name) => existsSync(join(release, name)))
   const testsStand = doctest === undefined || stamp.tests === now.tests
   if (addonStands && testsStand) return

@@ -1,7 +1,7 @@
 // A stamp records what a step was made from; the step is skipped while the same would be made again.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 
 export function readJson(file) {
   try {
@@ -36,9 +36,10 @@ export function filesBelow(path, keep = () => true) {
   return found.sort()
 }
 
-/** Hash over names and contents of files, and over `extra`. */
-export function fingerprint(files, extra = {}) {
+/** Hash over names (from `base` on) and contents of files, and over `extra`. */
+export function fingerprint(files, extra = {}, base = '/') {
   const hash = createHash('sha256')
-  for (const file of files) hash.update(`${file}\0`).update(createHash('sha256').update(readFileSync(file)).digest())
+  for (const file of files)
+    hash.update(`${relative(base, file)}\0`).update(createHash('sha256').update(readFileSync(file)).digest())
   return hash.update(JSON.stringify(extra)).digest('hex').slice(0, 32)
 }

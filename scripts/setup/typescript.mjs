@@ -1,11 +1,11 @@
-// Compiles ts/ and test/ into dist/, and removes what sources that are gone have left there.
+// Compiles ts/, test/ and examples/ into dist/, and removes what sources that are gone have left there.
 import { existsSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { run } from './command.mjs'
 import { SetupError, say } from './report.mjs'
 import { filesBelow, fingerprint, readJson, writeJson } from './stamps.mjs'
 
-const ROOMS = ['ts', 'test']
+const ROOMS = ['ts', 'test', 'examples']
 
 function sources(root) {
   return ROOMS.flatMap((room) => filesBelow(join(root, room), (file) => file.endsWith('.ts')))

@@ -77,7 +77,7 @@ describe('loading the addon', () => {
 
   test('no build, half a build and a damaged build are told apart', () => {
     rmSync(join(root, 'build'), { recursive: true, force: true })
-    expect(load()).toMatch(/^E_NOT_BUILT .*npm run build/)
+    expect(load()).toMatch(/^E_NOT_BUILT the native addon is missing .*: run `npx prudent setup`/)
     layOutBuild()
     rmSync(join(release(), 'prudent.node'))
     expect(load()).toMatch(/^E_NOT_BUILT .*no prudent\.node/)
@@ -133,7 +133,7 @@ describe('the launcher and doctor', () => {
     const { status, stdout } = prudent('--help')
     expect(performance.now() - begun).toBeLessThan(3000)
     expect(status).toBe(0)
-    for (const name of ['reproduce', 'train', 'score', 'generate', 'logprobs', 'report', 'doctor'])
+    for (const name of ['reproduce', 'train', 'score', 'generate', 'logprobs', 'report', 'setup', 'doctor'])
       expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
     expect(prudent('nonsense')).toMatchObject({ status: 2, stdout: '' })
   })

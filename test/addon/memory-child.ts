@@ -1,7 +1,8 @@
 /** Prints resident memory over many calls, and over many models that nobody disposes of. Run with --expose-gc. */
 import { join } from 'node:path'
-import { addonFolder, loadAddon } from '../../ts/addon/load.js'
+import { loadAddon } from '../../ts/addon/load.js'
 import type { NativeAddon } from '../../ts/addon/native.js'
+import { addonFolder } from '../../ts/addon/places.js'
 import { createScorer, LARGE, longRows, rowsOf, SMALL_BATCH } from './small-models.js'
 
 const collect = globalThis.gc as () => void

@@ -10,7 +10,8 @@ import { join, resolve } from 'node:path'
 
 const repository = resolve(import.meta.dirname, '..', '..', '..')
 
-const CMAKE_PROJECT = `cmake_minimum_required(VERSION 3.22)
+/** Makes the outputs of the real project from one file. */
+export const CMAKE_PROJECT = `cmake_minimum_required(VERSION 3.22)
 project(small LANGUAGES CXX)
 add_library(prudent MODULE native/one.cpp)
 add_library(prudent_loader MODULE native/one.cpp)

@@ -20,6 +20,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   theory: () => import('./theory.js'),
   evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
+  setup: () => import('./setup.js'),
   doctor: () => import('./doctor.js'),
 }
 

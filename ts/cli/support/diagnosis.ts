@@ -1,14 +1,16 @@
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { availableParallelism, freemem, release, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
+import { loadAddon, loadedLibtorchFolder } from '../../addon/load.js'
+import type { SystemInfo } from '../../addon/native.js'
 import {
+  addonFolder,
   cacheFolder,
   type LibtorchStamp,
-  loadAddon,
-  loadedLibtorchFolder,
+  packageVersion,
   readLibtorchStamp,
-} from '../../addon/load.js'
-import type { SystemInfo } from '../../addon/native.js'
+  SET_UP,
+} from '../../addon/places.js'
 import { hubCacheFolder } from '../../data/hub.js'
 
 export interface Diagnosis {
@@ -17,6 +19,8 @@ export interface Diagnosis {
   platform: string
   memory: { totalBytes: number; freeBytes: number }
   cores: number
+  /** Folder of the native addon. */
+  addon: string | null
   /** What the build was made against, and where this process found it. */
   libtorch: { built: string | null; loaded: string | null; folder: string | null; hasCuda: boolean | null }
   cpu: SystemInfo['cpu'] | null
@@ -42,11 +46,12 @@ export async function diagnose(): Promise<Diagnosis> {
   const folder = info ? loadedLibtorchFolder() : (stamp?.folder ?? null)
   const hasCuda = folder === null ? null : existsSync(join(folder, 'lib', 'libtorch_cuda.so'))
   return {
-    prudent: readVersion(),
+    prudent: packageVersion(),
     node: process.versions.node,
     platform: `${process.platform} ${process.arch} ${release()}`,
     memory: { totalBytes: totalmem(), freeBytes: freemem() },
     cores: availableParallelism(),
+    addon: stamp && addonFolder(),
     libtorch: { built: stamp?.version ?? null, loaded: info?.libtorch ?? null, folder, hasCuda },
     cpu: info?.cpu ?? null,
     threads: info?.threads ?? null,
@@ -77,16 +82,11 @@ function notesOn(stamp: LibtorchStamp | null, info: SystemInfo | null, hasCuda: 
   const notes: string[] = []
   if (stamp && hasCuda && !stamp.cuda) {
     notes.push(
-      'libtorch has CUDA but the addon was built without: no nvcc was found; install the CUDA toolkit and run `npm run build`',
+      `libtorch has CUDA but the addon was built without: no nvcc was found; install the CUDA toolkit and run ${SET_UP}`,
     )
   }
   if (info && !info.cpu.bf16) notes.push('this CPU does not multiply bfloat16 natively: `--dtype auto` takes float32')
   return notes
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }
 
 function describeCache(name: string, folder: string): Diagnosis['caches'][number] {
@@ -109,6 +109,7 @@ export function describeDiagnosis(found: Diagnosis): string {
     ['prudent', found.prudent],
     ['node', `${found.node}, ${found.platform}`],
     ['memory', `${gigabytes(found.memory.totalBytes)}, ${gigabytes(found.memory.freeBytes)} free`],
+    ['addon', found.addon ?? '-'],
     ['libtorch', `built against ${libtorch.built ?? '-'}, loaded ${libtorch.loaded ?? '-'}`],
     ['', libtorch.folder ?? 'no folder'],
   ]

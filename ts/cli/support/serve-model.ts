@@ -1,7 +1,6 @@
 import { isIP } from 'node:net'
 import { PrudentError } from '../../errors.js'
 import { ScoringService } from '../../serve/scoring-service.js'
-import { startServer } from '../../serve/server.js'
 import type { RowOptions } from './model.js'
 import type { Session } from './session.js'
 
@@ -28,6 +27,7 @@ export interface ServeOptions extends RowOptions {
 /** `prudent serve`: from loading to the last answer. */
 export async function runServe(session: Session, options: ServeOptions): Promise<void> {
   const apiKey = readApiKey(options.apiKeyEnv)
+  const { startServer } = await import('../../serve/server.js').catch(explainMissing)
   const service = await loadService(session, options)
   const { host, port, maxConnections } = options
   const onError = (error: unknown) => session.note(`prudent: ${error instanceof Error ? error.message : String(error)}`)
@@ -61,6 +61,16 @@ function loadService(session: Session, options: ServeOptions): Promise<ScoringSe
     requestTimeoutMs: options.requestTimeout * 1000,
     templateTimeoutMs: options.templateTimeout * 1000,
     trustRequestChatTemplate: options.trustRequestChatTemplate ?? false,
+  })
+}
+
+/** Fastify is an optional peer: whoever only trains or scores does without. */
+function explainMissing(cause: unknown): never {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes("'fastify'")) throw cause
+  const expected = 'the npm package fastify, version 5'
+  throw new PrudentError('E_TOOL', `prudent serve needs ${expected}: run \`npm install fastify\``, {
+    ...{ argument: 'fastify', expected, received: 'nothing', cause },
   })
 }
 
