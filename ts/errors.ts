@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   E_HUB: 'The hub refused or failed a request.',
   E_STATE: 'A checkpoint or run directory does not belong to this configuration.',
   E_WAITING: 'What comes next is being done by another shard, and waiting was ruled out: start this one again later.',
+  E_DISTRIBUTED: 'Ranks that train together could not meet, or one of them ended; the message says which and why.',
   E_INTERNAL: 'A defect in prudent; please report it.',
 } as const
 

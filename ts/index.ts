@@ -14,6 +14,7 @@ export type {
   PpoLossResult,
   PpoStats,
   PpoTrainerOptions,
+  ProcessGroupOptions,
   SystemInfo,
   VarianceKlAdvantageArgs,
   VarianceKlAdvantageResult,
@@ -21,6 +22,7 @@ export type {
 export { ops } from './addon/ops.js'
 export { Policy, type SamplingOptions } from './addon/policy.js'
 export { PPO_DEFAULTS, PpoTrainer, Rollout } from './addon/ppo-trainer.js'
+export { ProcessGroup, type RankEnvironment, readRankEnvironment } from './addon/process-group.js'
 export { RewardModel, type RewardModelOptions, type RowScore, type ScoreCallOptions } from './addon/reward-model.js'
 export type { TokenIds } from './addon/rows.js'
 export {

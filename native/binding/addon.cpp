@@ -8,6 +8,7 @@
 #include "binding/model_handle.h"
 #include "binding/ops.h"
 #include "binding/ppo_trainer_handle.h"
+#include "binding/process_group_handle.h"
 #include "binding/system_info.h"
 #include "binding/trainer_handle.h"
 #include "core/cpu_memory.h"
@@ -30,6 +31,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   HeadsTrainerHandle::define(env);
   PpoTrainerHandle::define(env);
   RolloutHandle::define(env);
+  ProcessGroupHandle::define(env);
 
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
@@ -45,6 +47,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("createRewardTrainer", create_reward_trainer);
   add("createHeadsTrainer", create_heads_trainer);
   add("createPpoTrainer", create_ppo_trainer);
+  add("createProcessGroup", create_process_group);
   add("exactKl", exact_kl);
   return exports;
 }

@@ -2,6 +2,7 @@
 
 #include "binding/feature_cache_handle.h"
 #include "binding/generation_options.h"
+#include "binding/process_group_handle.h"
 #include "core/device.h"
 #include "training/inference.h"
 
@@ -64,11 +65,14 @@ models::LoadOptions read_load_options(const Napi::Value& value) {
 struct PrefixOptions {
   int64_t batch_tokens;
   bool share_prefixes;
+  training::Group group;  // of score and cacheFeatures: the ranks that share the work
 };
 
-PrefixOptions read_prefix_options(const Napi::Value& value) {
+PrefixOptions read_prefix_options(const Napi::Value& value, bool shared_work = false) {
   Options options(value, "options");
-  const PrefixOptions result{.batch_tokens = read_batch_tokens(options), .share_prefixes = options.flag("sharePrefixes", true)};
+  const PrefixOptions result{.batch_tokens = read_batch_tokens(options),
+                             .share_prefixes = options.flag("sharePrefixes", true),
+                             .group = shared_work ? read_group(options) : nullptr};
   options.finish();
   return result;
 }
@@ -164,7 +168,16 @@ Napi::Value ModelHandle::computed_tokens(const Napi::CallbackInfo& info) {
       [](Napi::Env env, int64_t tokens) { return Napi::Number::New(env, static_cast<double>(tokens)); });
 }
 
-Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) { return over_rows(info, training::score_rows); }
+Napi::Value ModelHandle::score(const Napi::CallbackInfo& info) {
+  auto rows = read_rows(info[0], "rows");
+  const PrefixOptions options = read_prefix_options(info[1], /*shared_work=*/true);
+  return submit(
+      info, 2,
+      [rows = std::move(rows), options](ModelState& state, const Job& job) {
+        return training::score_rows(*state.model, rows, options.batch_tokens, job, options.share_prefixes, options.group);
+      },
+      tensor_result);
+}
 Napi::Value ModelHandle::logprobs(const Napi::CallbackInfo& info) { return over_rows(info, training::logprob_rows); }
 Napi::Value ModelHandle::hidden_states(const Napi::CallbackInfo& info) { return over_rows(info, training::hidden_rows); }
 Napi::Value ModelHandle::logits(const Napi::CallbackInfo& info) { return over_rows(info, training::logit_rows); }
@@ -184,12 +197,12 @@ Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::cache_features(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  const PrefixOptions options = read_prefix_options(info[1]);
+  const PrefixOptions options = read_prefix_options(info[1], /*shared_work=*/true);
   return submit(
       info, 2,
       [rows = std::move(rows), options](ModelState& state, const Job& job) {
-        return std::make_shared<FeatureCacheState>(
-            training::FeatureCache::compute(*state.model, rows, options.batch_tokens, job, options.share_prefixes));
+        return std::make_shared<FeatureCacheState>(training::FeatureCache::compute(*state.model, rows, options.batch_tokens, job,
+                                                                                   options.share_prefixes, options.group));
       },
       wrap_feature_cache);
 }

@@ -31,7 +31,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   // Rows in, one fp32 array out: hiddenStates, logits.
   using RowFunction = at::Tensor (*)(const models::Model&, const training::TokenRows&, int64_t, const Job&);
   Napi::Value over_rows(const Napi::CallbackInfo& info, RowFunction function);
-  // The same where rows may share what they begin with: score, logprobs.
+  // The same where rows may share what they begin with: logprobs.
   using PrefixRowFunction = at::Tensor (*)(const models::Model&, const training::TokenRows&, int64_t, const Job&, bool);
   Napi::Value over_rows(const Napi::CallbackInfo& info, PrefixRowFunction function);
 };

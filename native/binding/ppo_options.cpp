@@ -1,5 +1,7 @@
 #include "binding/ppo_options.h"
 
+#include "binding/process_group_handle.h"
+
 namespace prudent::binding {
 
 kernels::KlEstimator read_kl_estimator(Options& options, const char* key, std::optional<kernels::KlEstimator> fallback) {
@@ -20,6 +22,8 @@ training::OptimizerOptions read_optimizer_options(Options& options) {
   result.decay_scope = options.choice<WeightDecayScope>(
       "weightDecayScope", result.decay_scope, {{"matrices", WeightDecayScope::Matrices}, {"all", WeightDecayScope::All}});
   result.max_grad_norm = options.number("maxGradNorm", result.max_grad_norm, kNotNegative);
+  result.state_folder = options.text("stateFolder", std::string());
+  result.group = read_group(options);
   return result;
 }
 

@@ -71,8 +71,7 @@ Napi::Value system_info(const Napi::CallbackInfo& info) {
   threads.Set("threadsPerLane", shape.threads_per_lane);
 
   Napi::Object distributed = Napi::Object::New(env);
-  // No process groups in this version, whatever the libtorch has.
-  distributed.Set("gloo", false);
+  distributed.Set("gloo", true);  // every libtorch for Linux holds it
   distributed.Set("nccl", false);
 
   Napi::Object result = Napi::Object::New(env);

@@ -102,7 +102,8 @@ Napi::Value create_language_model_trainer(const Napi::CallbackInfo& info) {
   return promised(info.Env(), [&] {
     const auto model = ModelHandle::read(info[0], "model");
     Options options(info[1], "options");
-    const training::OptimizerOptions optimizer = read_optimizer_options(options);
+    training::OptimizerOptions optimizer = read_optimizer_options(options);
+    optimizer.update_in_backward = options.flag("updateInBackward", false);
     const int64_t batch_tokens = read_batch_tokens(options);
     const bool checkpointing = options.flag("activationCheckpointing", false);
     options.finish();
@@ -118,6 +119,7 @@ Napi::Value create_reward_trainer(const Napi::CallbackInfo& info) {
     Options options(info[1], "options");
     training::RewardTrainerOptions parsed;
     parsed.optimizer = read_optimizer_options(options);
+    parsed.optimizer.update_in_backward = options.flag("updateInBackward", false);
     parsed.batch_tokens = read_batch_tokens(options);
     parsed.share_prefixes = options.flag("sharePrefixes", parsed.share_prefixes);
     parsed.activation_checkpointing = options.flag("activationCheckpointing", parsed.activation_checkpointing);

@@ -10,8 +10,8 @@
 namespace prudent::training {
 
 std::shared_ptr<FeatureCache> FeatureCache::compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
-                                                    const Job& job, bool share_prefixes) {
-  return std::make_shared<FeatureCache>(feature_rows(model, rows, batch_tokens, job, share_prefixes));
+                                                    const Job& job, bool share_prefixes, const Group& group) {
+  return std::make_shared<FeatureCache>(feature_rows(model, rows, batch_tokens, job, share_prefixes, group));
 }
 
 FeatureCache::FeatureCache(at::Tensor features) : features_(std::move(features)) {

@@ -9,6 +9,7 @@
 
 #include "core/job.h"
 #include "models/model.h"
+#include "training/rank_share.h"
 #include "training/token_rows.h"
 
 namespace prudent::training {
@@ -16,9 +17,9 @@ namespace prudent::training {
 class FeatureCache {
  public:
   // Final hidden state at the last token of every row, in micro-batches of at most batch_tokens tokens; share_prefixes as in
-  // inference.h.
+  // inference.h. With a group each rank computes a part and holds all.
   static std::shared_ptr<FeatureCache> compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
-                                               const Job& job, bool share_prefixes = true);
+                                               const Job& job, bool share_prefixes = true, const Group& group = nullptr);
   // features [rows, hidden] fp32 on the CPU.
   explicit FeatureCache(at::Tensor features);
   // A safetensors file with one tensor, `features` [rows, hidden] F32.

@@ -3,6 +3,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/tensor.h>
 
 #include <numeric>
 #include <utility>
@@ -31,20 +33,35 @@ at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t ba
   return at::cat(parts).contiguous();
 }
 
-// The same where only last tokens are read: `forward` gives one result a row.
+// Results of the micro-batches that fell to each rank by turns, rank after rank -> by place of the plan.
+at::Tensor in_place_order(const at::Tensor& by_rank, const RowPlan& plan, int64_t ranks) {
+  std::vector<int64_t> places;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    for (size_t batch = static_cast<size_t>(rank); batch < plan.batches().size(); batch += static_cast<size_t>(ranks)) {
+      for (int64_t place = plan.batches()[batch].first; place < plan.batches()[batch].second; ++place) places.push_back(place);
+    }
+  }
+  return at::empty_like(by_rank).index_copy_(0, at::tensor(places, at::kLong), by_rank);
+}
+
+// The same where only last tokens are read: `forward` gives [rows, width].
 template <typename Forward>
 at::Tensor collect_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes,
-                        const Job& job, const Forward& forward) {
+                        const Job& job, const Group& group, int64_t width, const Forward& forward) {
   const c10::NoGradGuard no_grad;
   check_rows(rows, model.config(), "rows");
   const RowPlan plan(rows, batch_tokens, share_prefixes);
-  std::vector<at::Tensor> parts;
-  for (const auto& batch : plan.batches()) {
+  const bool alone = distributed::is_alone(group);
+  const size_t ranks = alone ? 1 : static_cast<size_t>(group->size()), rank = alone ? 0 : static_cast<size_t>(group->rank());
+  std::vector<at::Tensor> parts{at::empty({0, width}, at::kFloat)};
+  for (size_t i = rank; i < plan.batches().size(); i += ranks) {
+    const auto& batch = plan.batches()[i];
     job.poll();
     parts.push_back(forward(plan.pack(batch, model.device())).to(at::kCPU, at::kFloat));
     job.report(batch.second, rows.rows());
   }
-  return plan.in_row_order(at::cat(parts));
+  const at::Tensor own = at::cat(parts);
+  return plan.in_row_order(alone ? own : in_place_order(group->gather_rows(own), plan, group->size()));
 }
 
 void check_prompt_lengths(const TokenRows& rows, const std::vector<int32_t>& prompt_lengths) {
@@ -66,15 +83,15 @@ void append(std::vector<T>& to, const std::vector<T>& more) {
 }  // namespace
 
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                      bool share_prefixes) {
-  static_cast<void>(model.score_weight());  // E_NO_HEAD before any work
-  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                      bool share_prefixes, const Group& group) {
+  const int64_t heads = model.score_weight().size(0);  // E_NO_HEAD before any work
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job, group, heads,
                       [&](const models::PackedBatch& batch) { return model.scores(batch); });
 }
 
 at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                        bool share_prefixes) {
-  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
+                        bool share_prefixes, const Group& group) {
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job, group, model.config().hidden_size,
                       [&](const models::PackedBatch& batch) { return model.last_hidden(batch); });
 }
 

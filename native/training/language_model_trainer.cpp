@@ -2,6 +2,7 @@
 
 #include <ATen/ops/stack.h>
 
+#include <functional>
 #include <vector>
 
 #include "kernels/token_logprob/token_logprob.h"
@@ -9,6 +10,16 @@
 #include "training/step_scope.h"
 
 namespace prudent::training {
+namespace {
+
+template <typename T>
+std::vector<T> picked(const std::vector<T>& from, const std::vector<int64_t>& places) {
+  std::vector<T> result;
+  for (const int64_t place : places) result.push_back(from[static_cast<size_t>(place)]);
+  return result;
+}
+
+}  // namespace
 
 LanguageModelTrainer::LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options,
                                            int64_t batch_tokens, bool activation_checkpointing)
@@ -34,25 +45,42 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
   }
   PRUDENT_CHECK(result.tokens > 0, "E_SHAPE", "rows", "a row of at least two tokens", "rows of one token only");
 
+  const std::vector<int64_t> mine = share_of(costs, optimizer_.group());
+  index = picked(index, mine);
+  costs = picked(costs, mine);
+
   const StepScope scope(optimizer_, *model_);
   const std::vector<int32_t> prompt_lengths(rows.lengths.size(), 1);
   const auto micro = micro_batches(costs, batch_tokens_, "batchTokens");
   std::vector<at::Tensor> losses;  // stay on the device until the last micro-batch
-  for (size_t i = 0; i < micro.size(); ++i) {
-    job.poll();
-    const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
-    const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
-    const at::Tensor hidden = predicting_hidden(*model_, batch, activation_checkpointing_);
-    const at::Tensor logprobs = kernels::token_logprob(hidden, model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
-    // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
-    const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
-    loss.backward();
-    if (micro.size() > 1) optimizer_.accumulate();
-    losses.push_back(loss.detach());
-    job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
+  const auto pass = [&](const std::function<void()>& before_last) {
+    losses.clear();
+    for (size_t i = 0; i < micro.size(); ++i) {
+      job.poll();
+      const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
+      const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
+      const at::Tensor hidden = predicting_hidden(*model_, batch, activation_checkpointing_);
+      const at::Tensor logprobs =
+          kernels::token_logprob(hidden, model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
+      // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
+      const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
+      if (i + 1 == micro.size()) before_last();
+      loss.backward();
+      if (micro.size() > 1) optimizer_.accumulate();
+      losses.push_back(loss.detach());
+      job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
+    }
+  };
+  if (optimizer_.updates_in_backward()) {
+    result.grad_norm = optimizer_.step_in_backward(lr, pass);
+  } else {
+    pass([&] { optimizer_.start_reducing(); });
+    optimizer_.finish_reducing();
   }
-  result.loss = at::stack(losses).sum(at::kDouble).item<double>();
+  if (!losses.empty()) result.loss = at::stack(losses).sum(at::kDouble).item<double>();
+  sum_over_ranks(result.loss, optimizer_.group());
   check_finite_loss(result.loss);
+  if (optimizer_.updates_in_backward()) return result;
   job.poll();
   result.grad_norm = optimizer_.step(lr);
   return result;

@@ -1,7 +1,6 @@
 #include "training/optimizer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
@@ -25,10 +24,26 @@ void check_options(const OptimizerOptions& options) {
               options.max_grad_norm);
 }
 
+// Two moments, and a master copy of what is not fp32.
+OptimizerMemory make_memory(const models::NamedTensors& parameters, const OptimizerOptions& options) {
+  int64_t numbers = 0, tensors = 0;
+  for (const auto& [name, parameter] : parameters) {
+    const int64_t count = parameter.scalar_type() == at::kFloat ? 2 : 3;
+    numbers += count * parameter.numel();
+    tensors += count;
+  }
+  const at::Device device = parameters.empty() ? at::Device(at::kCPU) : parameters.front().second.device();
+  return {options.state_folder, numbers, tensors, device};
+}
+
 }  // namespace
 
-Optimizer::Optimizer(models::NamedTensors parameters, const OptimizerOptions& options) : options_(options) {
+Optimizer::Optimizer(models::NamedTensors parameters, const OptimizerOptions& options)
+    : options_(options), memory_(make_memory(parameters, options)) {
   check_options(options);
+  PRUDENT_CHECK(!options.update_in_backward || distributed::is_alone(options.group), "E_UNSUPPORTED", "updateInBackward",
+                "false with several ranks (gradients are summed over them first)", "true");
+  check_same_weights(parameters, options.group);
   const c10::NoGradGuard no_grad;
   for (auto& [name, parameter] : parameters) {
     Slot slot;
@@ -36,9 +51,13 @@ Optimizer::Optimizer(models::NamedTensors parameters, const OptimizerOptions& op
     slot.parameter = parameter;
     // Shares the weights but not the autograd history, so that the update may write in place.
     slot.state.parameter = parameter.detach();
-    slot.state.moment1 = at::zeros_like(slot.state.parameter, at::kFloat).contiguous();
-    slot.state.moment2 = at::zeros_like(slot.state.moment1);
-    if (parameter.scalar_type() != at::kFloat) slot.state.master = slot.state.parameter.to(at::kFloat);
+    slot.state.moment1 = memory_.zeros_like(slot.state.parameter);
+    slot.state.moment2 = memory_.zeros_like(slot.state.parameter);
+    if (parameter.scalar_type() != at::kFloat) {
+      slot.state.master = memory_.zeros_like(slot.state.parameter);
+      slot.state.master.copy_(slot.state.parameter);
+      memory_.release(slot.state.master, 0, slot.state.master.numel());
+    }
     const bool decays = options.decay_scope == WeightDecayScope::All || parameter.dim() >= 2;
     slot.state.weight_decay = decays ? options.weight_decay : 0.0;
     slots_.push_back(std::move(slot));
@@ -52,6 +71,7 @@ void Optimizer::check_parameters(const models::NamedTensors& parameters) const {
 }
 
 void Optimizer::drop_gradients() {
+  reducer_.reset();
   for (Slot& slot : slots_) {
     slot.parameter.mutable_grad().reset();
     slot.accumulated.reset();
@@ -70,6 +90,30 @@ void Optimizer::accumulate() {
     }
     gradient.reset();
   }
+}
+
+void Optimizer::start_reducing() {
+  if (distributed::is_alone(options_.group)) return;
+  std::vector<at::Tensor> parameters;
+  for (const Slot& slot : slots_) parameters.push_back(slot.parameter);
+  reducer_ = std::make_unique<GradientReducer>(options_.group, std::move(parameters),
+                                               [this](size_t index) { return take_gradient(slots_[index]); });
+  reducer_->start();
+}
+
+void Optimizer::finish_reducing() {
+  if (distributed::is_alone(options_.group)) return;
+  if (reducer_ == nullptr) start_reducing();
+  reducer_->finish([this](size_t index, const at::Tensor& gradient) {
+    Slot& slot = slots_[index];
+    const at::Tensor sum = gradient.to(slot.parameter.device());
+    if (slot.parameter.scalar_type() == at::kFloat) {
+      slot.parameter.mutable_grad() = sum;
+    } else {
+      slot.accumulated = sum;
+    }
+  });
+  reducer_.reset();
 }
 
 void Optimizer::zero_gradients() {
@@ -98,26 +142,34 @@ double Optimizer::gradient_norm() const {
   return norm;
 }
 
-double Optimizer::step(double lr) {
-  check_range(std::isfinite(lr) && lr >= 0, "lr", "a number >= 0", lr);
-  const c10::NoGradGuard no_grad;
-  const double norm = gradient_norm();
+kernels::AdamwOptions Optimizer::adamw_options(double lr, double norm) const {
   kernels::AdamwOptions adamw;
   adamw.lr = lr;
   adamw.beta1 = options_.beta1;
   adamw.beta2 = options_.beta2;
   adamw.eps = options_.eps;
   adamw.step = step_ + 1;
-  if (options_.max_grad_norm > 0) {
-    // torch.nn.utils.clip_grad_norm_'s coefficient
-    adamw.gradient_scale = std::min(1.0, options_.max_grad_norm / (norm + 1e-6));
-  }
+  // torch.nn.utils.clip_grad_norm_'s coefficient
+  if (options_.max_grad_norm > 0) adamw.gradient_scale = std::min(1.0, options_.max_grad_norm / (norm + 1e-6));
+  return adamw;
+}
+
+double Optimizer::step(double lr) {
+  check_range(std::isfinite(lr) && lr >= 0, "lr", "a number >= 0", lr);
+  const c10::NoGradGuard no_grad;
+  const double norm = gradient_norm();
+  const kernels::AdamwOptions adamw = adamw_options(lr, norm);
   std::vector<kernels::AdamwParameter> updates;
   updates.reserve(slots_.size());
   for (const Slot& slot : slots_) {
     kernels::AdamwParameter update = slot.state;
     update.gradient = gradient(slot);
-    if (update.gradient.defined()) updates.push_back(std::move(update));
+    if (!update.gradient.defined()) continue;
+    if (memory_.is_mapped()) {
+      this->update(slot, update.gradient, adamw);
+    } else {
+      updates.push_back(std::move(update));
+    }
   }
   kernels::adamw(updates, adamw);
   ++step_;

@@ -5,11 +5,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/adamw/adamw.h"
 #include "models/model.h"
+#include "training/gradient_reducer.h"
+#include "training/optimizer_memory.h"
 
 namespace prudent::training {
 
@@ -24,6 +28,12 @@ struct OptimizerOptions {
   double weight_decay = 0.0;
   WeightDecayScope decay_scope = WeightDecayScope::Matrices;
   double max_grad_norm = 0.0;  // global 2-norm; 0: gradients are not clipped
+  // Folder for a nameless file that holds moments and master weights (CPU only); empty: they are in memory.
+  std::string state_folder;
+  // Each parameter is updated inside the backward, and its gradient dropped at once; see step_in_backward.
+  bool update_in_backward = false;
+  // The ranks that train together: gradients are summed over them. Null: this process is alone.
+  Group group;
 };
 
 class Optimizer {
@@ -40,6 +50,11 @@ class Optimizer {
   // Call after the backward of each micro-batch when there is more than one: moves bf16 gradients into fp32 accumulators, so
   // that the sum over micro-batches is not rounded to 8 bits each time.
   void accumulate();
+  // With a group: start_reducing() just before the last backward, so that gradients travel while it runs; finish_reducing() after
+  // it, also on a rank that had no backward. From then on every rank holds the sums over all. No-ops in a process that is alone.
+  void start_reducing();
+  void finish_reducing();
+  [[nodiscard]] const Group& group() const { return options_.group; }
   // The losses of the whole step count as 0: the moments decay, the weights still move (classic TRL's ratio threshold).
   void zero_gradients();
 
@@ -47,6 +62,16 @@ class Optimizer {
   [[nodiscard]] double gradient_norm() const;
   // Clip, update, drop the gradients -> the norm before clipping. Checks the norm before the first write.
   double step(double lr);
+
+  [[nodiscard]] bool updates_in_backward() const { return options_.update_in_backward; }
+  // One forward and backward of the whole step: all micro-batches, accumulate() after each but the last, and before_last() just
+  // before the backward of the last one.
+  using BackwardPass = std::function<void(const std::function<void()>& before_last)>;
+  // The same update as step(), taken inside the last backward: at no time do more gradients exist than those in flight. With
+  // several micro-batches the sums of the earlier ones are there all the same. Clipping needs the norm before the first update,
+  // so with max_grad_norm > 0 `pass` runs twice, the first time to measure. Without, a gradient that is not finite
+  // (E_NON_FINITE) leaves the parameters updated that came before it. -> the norm before clipping.
+  double step_in_backward(double lr, const BackwardPass& pass);
 
   [[nodiscard]] int64_t steps() const { return step_; }
   // One safetensors file: <name>.moment1, <name>.moment2, <name>.master (bf16 parameters only), the step count in its metadata,
@@ -65,8 +90,17 @@ class Optimizer {
   // The tensors of the state themselves, by the names they have in the file.
   [[nodiscard]] models::NamedTensors state_tensors(const models::NamedTensors& extra) const;
   [[nodiscard]] at::Tensor gradient(const Slot& slot) const;  // undefined when the parameter took no part
+  // With the sum of earlier micro-batches.
+  at::Tensor take_gradient(Slot& slot);
+  [[nodiscard]] kernels::AdamwOptions adamw_options(double lr, double norm) const;
+  // Part by part where the state is mapped.
+  void update(const Slot& slot, const at::Tensor& gradient, const kernels::AdamwOptions& adamw) const;
+  // `each` of every slot's gradient as the backward finishes it, or after it; -> the global norm.
+  double pass_in_backward(const BackwardPass& pass, const std::function<void(const Slot&, const at::Tensor&)>& each);
 
   OptimizerOptions options_;
+  OptimizerMemory memory_;
+  std::unique_ptr<GradientReducer> reducer_;  // while a step reduces
   std::vector<Slot> slots_;
   int64_t step_ = 0;
 };

@@ -83,6 +83,7 @@ PpoExperience::PpoExperience(const models::Model& policy, const Rollout& rollout
 }
 
 std::vector<PpoMicroBatch> PpoExperience::pack(std::vector<int64_t> index) const {
+  if (index.empty()) return {};  // a rank without rows
   const c10::NoGradGuard no_grad;
   std::sort(index.begin(), index.end());
   const PredictionPlan plan(rows_, rollout_.prompts.lengths, std::move(index), micro_batch_tokens_,

@@ -2,7 +2,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +15,7 @@
 #include "kernels/ppo_loss/ppo_loss.h"
 #include "training/permutation.h"
 #include "training/ppo_experience.h"
+#include "training/rollout_gather.h"
 #include "training/step_scope.h"
 #include "training/stopwatch.h"
 
@@ -62,6 +65,15 @@ double value_of(const PpoStats& stats, const std::string& name) {
   return found->second;
 }
 
+constexpr int64_t kLossSums = 15;  // of kernels::PpoLoss
+
+// Of every micro-batch: the loss's sums, entropy, ratio error, tokens -> [micro-batches of all ranks, kLossSums + 3] on the CPU.
+at::Tensor parts_of_all_ranks(const std::vector<at::Tensor>& parts, const std::vector<double>& counts, const Group& group) {
+  at::Tensor own = at::empty({0, kLossSums + 3}, at::kDouble);  // a rank may have had no row
+  if (!parts.empty()) own = at::cat({at::stack(parts).cpu(), at::tensor(counts, at::kDouble).unsqueeze(1)}, 1);
+  return distributed::is_alone(group) ? own : group->gather_rows(own);
+}
+
 // max |exp(logprob - old logprob) - 1| over tokens
 at::Tensor largest_ratio_error(const at::Tensor& logprobs, const at::Tensor& old_logprobs) {
   return (logprobs - old_logprobs).expm1().abs().max();
@@ -97,6 +109,8 @@ std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, con
   own.checkpoint = options_.activation_checkpointing;
   own.share_prefixes = options_.share_prefixes;
   own.hold_tokens = options_.share_forward && !own.from_sampling && one_update ? options_.micro_batch_tokens : 0;
+  const Group& group = optimizer_.group();
+  if (!distributed::is_alone(group)) return make_shared_rollout(*policy_, *reference_, prompts, own, group, job);
   return make_rollout(*policy_, *reference_, prompts, own, job);
 }
 
@@ -119,11 +133,14 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
     for (int64_t batch = 0; batch < batches; ++batch) {
       const int64_t first = batch * options_.mini_batch_size, last = std::min(rows, first + options_.mini_batch_size);
       // A mini-batch is a set: the loss does not depend on the order of its rows. The whole batch is therefore packed once.
-      if (batches > 1 || micro.empty()) micro = experience.pack({order.begin() + first, order.begin() + last});
+      const std::vector<int64_t> mini_batch(order.begin() + first, order.begin() + last);
+      if (batches > 1 || micro.empty()) micro = experience.pack(own_rows(rollout, mini_batch));
+      int64_t tokens = 0;
+      for (const int64_t row : mini_batch) tokens += rollout.responses.lengths[row];
       // From the first update on the step runs to its end: half a PPO step is not a state to come back to.
       const Job& pollable = updates.empty() ? job : Job();
       auto ready = updates.empty() ? held_forward(rollout, micro) : std::nullopt;
-      Update done = update(micro, std::move(ready), input.lr, pollable);
+      Update done = update(micro, tokens, std::move(ready), input.lr, pollable);
       if (updates.empty()) first_ratio_error = done.ratio_error;
       updates.push_back(std::move(done.statistics));
       policy_kl = value_of(updates.back(), "ppo/policy/policykl");
@@ -155,8 +172,16 @@ std::optional<PolicyForward> PpoTrainer::held_forward(const Rollout& rollout, co
   return rollout.held && micro.size() == 1 ? rollout.held->take(*policy_, micro.front().rows) : std::nullopt;
 }
 
-PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, std::optional<PolicyForward> ready, double lr,
-                                      const Job& job) {
+std::vector<int64_t> PpoTrainer::own_rows(const Rollout& rollout, const std::vector<int64_t>& mini_batch) const {
+  std::vector<int32_t> costs;
+  for (const int64_t row : mini_batch) costs.push_back(rollout.prompts.lengths[row] + rollout.responses.lengths[row]);
+  std::vector<int64_t> rows;
+  for (const int64_t place : share_of(costs, optimizer_.group())) rows.push_back(mini_batch[place]);
+  return rows;
+}
+
+PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, int64_t tokens, std::optional<PolicyForward> ready,
+                                      double lr, const Job& job) {
   kernels::PpoLossOptions loss_options;
   loss_options.clip_range = options_.clip_range;
   loss_options.clip_range_value = options_.clip_range_value;
@@ -164,12 +189,11 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, s
   // The threshold holds for the mean ratio of the whole mini-batch, which is known only after its last micro-batch.
   loss_options.ratio_threshold = std::numeric_limits<double>::infinity();
 
-  int64_t tokens = 0;
-  for (const PpoMicroBatch& batch : micro) tokens += batch.prediction.predicted();
   const StepScope scope(optimizer_, *policy_);
   // Of each micro-batch the sums of the loss, the entropy and the ratio's distance from 1, on the device until the last one: the
   // host waits once.
   std::vector<at::Tensor> parts;
+  std::vector<double> counts;
   for (const PpoMicroBatch& batch : micro) {
     job.poll();
     const PolicyForward forward =
@@ -180,20 +204,22 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, s
         kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
                                batch.advantages, batch.returns, batch.length, loss_options, &sums);
     const int64_t count = batch.prediction.predicted();
-    (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
+    if (&batch == &micro.back()) optimizer_.start_reducing();
+    (count < tokens ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
     if (micro.size() > 1) optimizer_.accumulate();
     const at::Tensor ratio_error = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
     parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), ratio_error.to(at::kDouble).view({1})}));
+    counts.push_back(static_cast<double>(count));
   }
+  optimizer_.finish_reducing();
   UpdateStatistics statistics;
   double ratio_error = 0;
-  const at::Tensor all = at::stack(parts).cpu();
-  for (size_t i = 0; i < micro.size(); ++i) {
-    const at::Tensor mine = all.select(0, static_cast<int64_t>(i));
-    const int64_t sums = mine.size(0) - 2;
-    statistics.add(kernels::ppo_loss_stats(mine.narrow(0, 0, sums), loss_options), mine.select(0, sums).item<double>(),
-                   micro[i].prediction.predicted());
-    ratio_error = std::max(ratio_error, mine.select(0, sums + 1).item<double>());
+  const at::Tensor all = parts_of_all_ranks(parts, counts, optimizer_.group());
+  for (int64_t i = 0; i < all.size(0); ++i) {
+    const at::Tensor part = all.select(0, i);
+    statistics.add(kernels::ppo_loss_stats(part.narrow(0, 0, kLossSums), loss_options), part.select(0, kLossSums).item<double>(),
+                   static_cast<int64_t>(part.select(0, kLossSums + 2).item<double>()));
+    ratio_error = std::max(ratio_error, part.select(0, kLossSums + 1).item<double>());
   }
   if (statistics.ratio_mean() > options_.ratio_threshold) {
     statistics.mark_skipped();

@@ -52,8 +52,12 @@ class PpoTrainer {
     double ratio_error;  // largest |ratio - 1| of its tokens
   };
   [[nodiscard]] std::optional<PolicyForward> held_forward(const Rollout& rollout, const std::vector<PpoMicroBatch>& micro) const;
-  // `ready`: the forward of the only micro-batch, when it is known already.
-  Update update(const std::vector<PpoMicroBatch>& micro, std::optional<PolicyForward> ready, double lr, const Job& job);
+  // This rank's rows of a mini-batch.
+  [[nodiscard]] std::vector<int64_t> own_rows(const Rollout& rollout, const std::vector<int64_t>& mini_batch) const;
+  // micro: of this rank; tokens: of the whole mini-batch, all ranks. `ready`: the forward of the only micro-batch, when it is
+  // known already.
+  Update update(const std::vector<PpoMicroBatch>& micro, int64_t tokens, std::optional<PolicyForward> ready, double lr,
+                const Job& job);
 
   std::shared_ptr<models::Model> policy_;
   std::shared_ptr<const models::Model> reference_;

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/stack.h>
 
+#include <functional>
 #include <numeric>
 
 #include "kernels/bradley_terry/bradley_terry.h"
@@ -35,17 +36,21 @@ struct Pairs {
   }
 };
 
-// Loss and accuracy per head of the whole step: means over pairs, weighted with each micro-batch's share of them.
-void add_statistics(RewardStep& step, const std::vector<at::Tensor>& parts, const std::vector<double>& shares) {
-  const at::Tensor values = at::stack(parts).cpu();  // [micro-batches, 2, heads]
+// Loss and accuracy per head of the whole step: means over pairs, weighted with each micro-batch's share of them. A rank may have
+// had no pair.
+void add_statistics(RewardStep& step, const std::vector<at::Tensor>& parts, const std::vector<double>& shares,
+                    const Group& group) {
   const size_t heads = step.loss_per_head.size();
-  const float* part = values.const_data_ptr<float>();
-  for (const double share : shares) {
-    for (size_t head = 0; head < heads; ++head) {
-      step.loss_per_head[head] += static_cast<float>(share * part[head]);
-      step.accuracy_per_head[head] += static_cast<float>(share * part[heads + head]);
-    }
-    part += 2 * heads;
+  std::vector<double> sums(2 * heads, 0.0);
+  const at::Tensor values = parts.empty() ? at::Tensor() : at::stack(parts).cpu();  // [micro-batches, 2, heads]
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const float* part = values.const_data_ptr<float>() + 2 * heads * i;
+    for (size_t k = 0; k < 2 * heads; ++k) sums[k] += shares[i] * part[k];
+  }
+  sum_over_ranks(sums, group);
+  for (size_t head = 0; head < heads; ++head) {
+    step.loss_per_head[head] = static_cast<float>(sums[head]);
+    step.accuracy_per_head[head] = static_cast<float>(sums[heads + head]);
   }
 }
 
@@ -63,38 +68,53 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
   check_rows(rejected, model_->config(), "rejected");
   PRUDENT_CHECK(rejected.rows() == chosen.rows(), "E_SHAPE", "rejected",
                 std::to_string(chosen.rows()) + " rows, one for each chosen row", std::to_string(rejected.rows()));
-  const Pairs pairs(chosen, rejected, options_.share_prefixes);
+  const Pairs all(chosen, rejected, options_.share_prefixes);
+  const std::vector<int64_t> mine = share_of(all.costs, optimizer_.group());
+  const TokenRows own_chosen = chosen.select(mine), own_rejected = rejected.select(mine);
+  const Pairs pairs(own_chosen, own_rejected, options_.share_prefixes);
 
   const StepScope scope(optimizer_, *model_);
   const int64_t heads = model_->score_weight().size(0);
   RewardStep result;
   result.tokens = chosen.tokens() + rejected.tokens();
-  result.computed_tokens = std::accumulate(pairs.costs.begin(), pairs.costs.end(), int64_t{0});
+  result.computed_tokens = std::accumulate(all.costs.begin(), all.costs.end(), int64_t{0});
   result.loss_per_head.assign(heads, 0.0f);
   result.accuracy_per_head.assign(heads, 0.0f);
   const auto micro = micro_batches(pairs.costs, options_.batch_tokens, "batchTokens");
   std::vector<at::Tensor> parts;  // stay on the device until the last micro-batch
   std::vector<double> shares;
-  for (size_t i = 0; i < micro.size(); ++i) {
-    job.poll();
-    const auto [first, last] = micro[i];
-    const int64_t count = last - first;
-    const models::PackedBatch batch = pairs.pack(first, last, model_->device());
-    const at::Tensor scores = model_->scores(batch, options_.activation_checkpointing).view({count, 2, heads});
-    kernels::BradleyTerry statistics;
-    const at::Tensor loss = kernels::bradley_terry_loss(scores.select(1, 0), scores.select(1, 1), &statistics);
-    const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());
-    loss.mul(share).backward();
-    if (micro.size() > 1) optimizer_.accumulate();
-    parts.push_back(at::stack({statistics.loss_per_head, statistics.accuracy_per_head}));
-    shares.push_back(share);
-    job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
+  const auto pass = [&](const std::function<void()>& before_last) {
+    parts.clear();
+    shares.clear();
+    for (size_t i = 0; i < micro.size(); ++i) {
+      job.poll();
+      const auto [first, last] = micro[i];
+      const int64_t count = last - first;
+      const models::PackedBatch batch = pairs.pack(first, last, model_->device());
+      const at::Tensor scores = model_->scores(batch, options_.activation_checkpointing).view({count, 2, heads});
+      kernels::BradleyTerry statistics;
+      const at::Tensor loss = kernels::bradley_terry_loss(scores.select(1, 0), scores.select(1, 1), &statistics);
+      const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());
+      if (i + 1 == micro.size()) before_last();
+      loss.mul(share).backward();
+      if (micro.size() > 1) optimizer_.accumulate();
+      parts.push_back(at::stack({statistics.loss_per_head, statistics.accuracy_per_head}));
+      shares.push_back(share);
+      job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
+    }
+  };
+  if (optimizer_.updates_in_backward()) {
+    result.grad_norm = optimizer_.step_in_backward(lr, pass);
+  } else {
+    pass([&] { optimizer_.start_reducing(); });
+    optimizer_.finish_reducing();
   }
-  add_statistics(result, parts, shares);
+  add_statistics(result, parts, shares, optimizer_.group());
   result.loss = std::accumulate(result.loss_per_head.begin(), result.loss_per_head.end(), 0.0);
   result.accuracy = std::accumulate(result.accuracy_per_head.begin(), result.accuracy_per_head.end(), 0.0) /
                     static_cast<double>(result.accuracy_per_head.size());
   check_finite_loss(result.loss);
+  if (optimizer_.updates_in_backward()) return result;
   job.poll();
   result.grad_norm = optimizer_.step(lr);
   return result;

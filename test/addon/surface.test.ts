@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals'
 import { loadAddon } from '../../ts/addon/load.js'
 import type { NativeModel } from '../../ts/addon/native.js'
 import { PPO_DEFAULTS } from '../../ts/addon/ppo-trainer.js'
+import { freePort } from '../support/ranks.js'
 import { createPolicy, createScorer, rowsOf } from './small-models.js'
 
 const source = readFileSync(fileURLToPath(new URL('../../../ts/addon/native.ts', import.meta.url)), 'utf8')
@@ -76,6 +77,17 @@ describe('the native surface is what ts/addon/native.ts says', () => {
     const ppo = await addon.createPpoTrainer(policy, reference, PPO)
     expect(actual(ppo)).toEqual(members('NativePpoTrainer'))
     expect(actual(await ppo.rollout(rowsOf([3, 4]), SAMPLING))).toEqual(members('NativeRollout'))
+  })
+
+  test('process groups', async () => {
+    const group = await addon.createProcessGroup({ rank: 0, size: 1, address: '127.0.0.1', port: await freePort() })
+    expect(actual(group)).toEqual(members('NativeProcessGroup'))
+    expect(group.info()).toEqual({ rank: 0, size: 1 })
+    expect(Array.from(await group.sum(Float32Array.of(1, 2)))).toEqual([1, 2])
+    expect(await group.broadcast('text')).toBe('text')
+    await group.leave('done')
+    await expect(group.sum(Float32Array.of(1))).rejects.toMatchObject({ code: 'E_DISPOSED' })
+    await group.dispose()
   })
 
   test('systemInfo', () => {

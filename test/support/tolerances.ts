@@ -6,6 +6,13 @@ export const tolerances = {
   batching: 1e-5,
   /** One fp32 operation over at most a few hundred numbers against float64, gradients there being differences with step 1e-6. */
   operation: 2e-5,
+  /**
+   * Weights after a dozen optimiser steps on several ranks against one: gradients are added up in another order (1e-7), which Adam's
+   * division by the root of the second moment makes larger where a gradient is near 0.
+   */
+  rankWeights: 2e-3,
+  /** Losses, rewards and statistics of those steps. */
+  rankMeasures: 2e-3,
 } as const
 
 /** Largest absolute difference over the largest magnitude of `scale` (the expected values unless given). */

@@ -92,10 +92,15 @@ export interface GenerateOptions extends BatchOptions {
   rowKeys?: Float64Array
 }
 
+/** Work that ranks may share: each computes a part of the micro-batches, all get all results. */
+export interface SharedWorkOptions extends PrefixOptions {
+  group?: NativeProcessGroup | undefined
+}
+
 export interface NativeModel {
   info(): ModelInfo
   /** [rows, numLabels], row-major. Sequence classifier only. */
-  score(rows: TokenRows, options: PrefixOptions, call?: NativeCall): Promise<Float32Array>
+  score(rows: TokenRows, options: SharedWorkOptions, call?: NativeCall): Promise<Float32Array>
   /** How many tokens `score` and `cacheFeatures` compute for these rows: fewer than there are where prefixes are shared. */
   computedTokens(rows: TokenRows, options: PrefixOptions, call?: NativeCall): Promise<number>
   /** Log-probability of every token after the first of each row: sum(lengths) - rows values. Causal LM only. */
@@ -106,7 +111,7 @@ export interface NativeModel {
   /** [sum(lengths), vocab]; for tests and probes on small models. */
   logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
-  cacheFeatures(rows: TokenRows, options: PrefixOptions, call?: NativeCall): Promise<NativeFeatureCache>
+  cacheFeatures(rows: TokenRows, options: SharedWorkOptions, call?: NativeCall): Promise<NativeFeatureCache>
   /** score.weight [numLabels, hidden]. */
   scoreWeight(call?: NativeCall): Promise<Float32Array>
   /** n may differ from before. E_BUSY while a trainer of the weights is open. */
@@ -138,6 +143,38 @@ export interface AdamwOptions {
   weightDecayScope?: 'matrices' | 'all'
   /** Clip the global gradient norm; 0 or absent: off. */
   maxGradNorm?: number
+  /**
+   * Folder for a nameless file that holds the moments, and the master weights of bfloat16 parameters (CPU only): 8 or 12 bytes a
+   * parameter of disk instead of memory. Absent or empty: memory.
+   */
+  stateFolder?: string
+  /** The ranks that train together; each is given the whole batch and works on its share of it. */
+  group?: NativeProcessGroup | undefined
+}
+
+/** The processes that train together. Collectives are called by all ranks in the same order; E_DISTRIBUTED names who is gone and why. */
+export interface ProcessGroupOptions {
+  rank: number
+  size: number
+  /** Of the store where ranks meet. */
+  address: string
+  port: number
+  /** The launcher holds the store (torchrun) instead of rank 0. */
+  launcherHoldsStore?: boolean
+  /** Tells one start of the ranks from the next where the store outlives them. */
+  attempt?: string
+  /** Of the first meeting and of each collective; default 1800. */
+  timeoutSeconds?: number
+}
+export interface NativeProcessGroup {
+  info(): { rank: number; size: number }
+  /** Of each value over all ranks. */
+  sum(values: Float32Array): Promise<Float32Array>
+  /** Rank 0's text. */
+  broadcast(text: string): Promise<string>
+  /** Tells the other ranks why this one ends, and closes the connections, so that they end too. */
+  leave(reason: string): Promise<void>
+  dispose(): Promise<void>
 }
 
 /** Trainer state (optimiser moments, step count, RNG): one safetensors file; bit-exact resume on the same device and threads. */
@@ -152,6 +189,11 @@ export interface LanguageModelTrainerOptions extends AdamwOptions {
   batchTokens: number
   /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory; default false. */
   activationCheckpointing?: boolean
+  /**
+   * Each parameter is updated inside the backward and its gradient dropped at once, so that gradients never stand side by side; default
+   * false. With `maxGradNorm` the forward and backward run twice, first to measure. Not with a group.
+   */
+  updateInBackward?: boolean
 }
 export interface RewardTrainerOptions extends LanguageModelTrainerOptions {
   /** What both sides of a pair have in common at their beginning is computed once; default true. */
@@ -363,6 +405,8 @@ export interface NativeAddon {
   createRewardTrainer(model: NativeModel, options: RewardTrainerOptions): Promise<NativeRewardTrainer>
   createHeadsTrainer(features: NativeFeatureCache, options: HeadsTrainerOptions): Promise<NativeHeadsTrainer>
   createPpoTrainer(policy: NativeModel, reference: NativeModel, options: PpoTrainerOptions): Promise<NativePpoTrainer>
+  /** Rejects with E_DISTRIBUTED when not all ranks have met in time. */
+  createProcessGroup(options: ProcessGroupOptions): Promise<NativeProcessGroup>
   /** Exact KL(policy || reference) per row, summed over response tokens and the vocabulary. rows = prompt + response. */
   exactKl(
     policy: NativeModel,

@@ -25,6 +25,8 @@ export interface TrainerOptions extends AdamwOptions {
   batchTokens?: number
   /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory (default false). */
   activationCheckpointing?: boolean
+  /** Update each parameter inside the backward and drop its gradient at once: with `maxGradNorm` two passes (default false). */
+  updateInBackward?: boolean
 }
 
 export interface RewardTrainerOptions extends TrainerOptions {

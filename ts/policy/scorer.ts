@@ -10,10 +10,10 @@ type ScoreRows = (rows: Int32Array[], signal: AbortSignal | undefined) => Promis
  * chat template and encoded by the scorer's tokenizer.
  */
 export function modelScorer(options: ModelScorerOptions): Scorer {
-  const { model, batchTokens, sharePrefixes = true, batcher } = options
+  const { model, batchTokens, sharePrefixes = true, batcher, group } = options
   if (batcher === undefined) {
     return scorerOver(options, (rows, signal) =>
-      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens, sharePrefixes }, call)),
+      callNative({ signal }, (call) => model.score(packRows(rows), { batchTokens, sharePrefixes, group }, call)),
     )
   }
   return {

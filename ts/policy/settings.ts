@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { schedule, seed, sharePrefixes } from '../config/blocks.js'
+import { optimiserState } from '../training/settings.js'
 
 /** Adam as classic TRL sets it up: no weight decay, no clipping. */
 export const ppoOptimiser = z
@@ -131,6 +132,7 @@ export const ppoSettings = z.strictObject({
       "Where batchSize <= miniBatchSize and one forward holds all rows, the forward that old log-probs come from is the first update's too: the same numbers bit by bit, one forward less, its activations held until then",
     ),
   sharePrefixes,
+  optimiserState,
   activationCheckpointing: z
     .boolean()
     .default(false)

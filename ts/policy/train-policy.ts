@@ -5,9 +5,10 @@ import { PPO_DEFAULTS } from '../addon/ppo-trainer.js'
 import { type EpochPosition, Epochs, packRows, unpackRows } from '../data/batching.js'
 import { deriveSeed, Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
+import { contextOptions } from '../training/optimiser.js'
 import { meanOf } from '../training/pair-scores.js'
 import { learningRate } from '../training/schedule.js'
-import { loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
+import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
 import { KlController, type KlControllerState } from './kl-control.js'
 import { centerOf, createObjective, type Objective, type ObjectiveOutput } from './objectives.js'
 import { generateOptions } from './sampling.js'
@@ -34,7 +35,11 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
     )
   }
   const trainer = await callNative(undefined, () =>
-    loadAddon().createPpoTrainer(policy, reference, { ...PPO_DEFAULTS, ...trainerOptions(settings) }),
+    loadAddon().createPpoTrainer(policy, reference, {
+      ...PPO_DEFAULTS,
+      ...trainerOptions(settings),
+      ...contextOptions(options, settings.optimiserState),
+    }),
   )
   const member = options.scorer.join?.()
   try {
@@ -64,7 +69,9 @@ class PolicyLoop {
   constructor(options: TrainPolicyOptions, trainer: NativePpoTrainer) {
     const { settings, prompts } = options
     const saved = options.checkpoint?.state as State | undefined
-    this.#options = options
+    const { signal: _, ...others } = options
+    const signal = callSignal(options)
+    this.#options = signal === undefined ? others : options
     this.#settings = settings
     this.#trainer = trainer
     const random = Random.from(settings.seed, 'prompts')

@@ -1,4 +1,4 @@
-import type { NativeModel, TokenRows } from '../addon/native.js'
+import type { NativeModel, NativeProcessGroup, TokenRows } from '../addon/native.js'
 import type { ScoreBatcher } from '../addon/score-batcher.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { StepMetrics, TrainingContext } from '../training/types.js'
@@ -43,6 +43,8 @@ export interface ModelScorerOptions {
   batchTokens: number
   /** What inputs have in common at their beginning is computed once (default true); a batcher always does so. */
   sharePrefixes?: boolean
+  /** Ranks that share the work: each asks for all scores, computes a part and gets all. Not with a batcher. */
+  group?: NativeProcessGroup | undefined
   /** The model's outputs that are `HeadScores.spread`. */
   spread?: readonly number[]
   /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */

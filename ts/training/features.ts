@@ -1,5 +1,5 @@
 import { callNative } from '../addon/call.js'
-import type { NativeModel } from '../addon/native.js'
+import type { NativeModel, NativeProcessGroup } from '../addon/native.js'
 import { packRows } from '../data/batching.js'
 import { measurePairs, type PairMeasures } from './pair-scores.js'
 import type { PairFeatures, TokenPairs } from './types.js'
@@ -8,12 +8,20 @@ import type { PairFeatures, TokenPairs } from './types.js'
 export async function cachePairFeatures(
   model: NativeModel,
   pairs: TokenPairs,
-  options: { batchTokens: number; sharePrefixes?: boolean; signal?: AbortSignal | undefined },
+  options: {
+    batchTokens: number
+    sharePrefixes?: boolean
+    signal?: AbortSignal | undefined
+    /** Ranks that share the work; each gets all features. */
+    group?: NativeProcessGroup | undefined
+  },
 ): Promise<PairFeatures> {
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
   const count = pairs.chosen.length
-  const { batchTokens, sharePrefixes = true } = options
-  const cache = await callNative(options, (call) => model.cacheFeatures(rows, { batchTokens, sharePrefixes }, call))
+  const { batchTokens, sharePrefixes = true, group } = options
+  const cache = await callNative(options, (call) =>
+    model.cacheFeatures(rows, { batchTokens, sharePrefixes, group }, call),
+  )
   const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
   return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
 }

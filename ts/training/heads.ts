@@ -6,12 +6,12 @@ import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 import { cachePairFeatures, headMeasures } from './features.js'
 import { HeadOrder } from './head-order.js'
-import { adamwOptions } from './optimiser.js'
+import { adamwOptions, contextOptions } from './optimiser.js'
 import { meanOf } from './pair-scores.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { HeadsSettings, headsSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
-import { loadOptimiser, runLoop, saveOptimiser } from './step-loop.js'
+import { callSignal, loadOptimiser, runLoop, saveOptimiser } from './step-loop.js'
 import type { EnsembleTraining, HeadsResult, HeadsTraining } from './types.js'
 
 /** Paper, table 4: as table 2, half an epoch, until the heads' mean loss is near 0.2. */
@@ -29,7 +29,8 @@ type State = { position: EpochPosition; mean: SmoothedLossState; heads: Smoothed
 
 /** Trains n reward heads on cached features of a frozen base; their losses are independent, one step moves all. */
 export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> {
-  const { features, settings, signal, checkpoint } = training
+  const { features, settings, checkpoint } = training
+  const signal = callSignal(training)
   const { hidden } = features.cache.info()
   if (features.chosen.length === 0) throw argumentError('E_DATA', 'features', 'at least one pair', 'none')
   const saved = checkpoint?.state as State | undefined
@@ -42,7 +43,11 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
   )
   const initial = initialHeads(settings, hidden, training.firstHead)
   const anchor = settings.anchored ? anchorStrength(settings, features.chosen.length) : 0
-  const options = { ...adamwOptions(settings.optimiser), heads: settings.heads, initial, anchor }
+  const options = {
+    ...adamwOptions(settings.optimiser),
+    ...contextOptions(training),
+    ...{ heads: settings.heads, initial, anchor },
+  }
   const trainer = await callNative(undefined, () => loadAddon().createHeadsTrainer(features.cache, options))
   let position = order.position
 
@@ -111,7 +116,7 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
 export async function trainEnsemble(training: EnsembleTraining): Promise<HeadsResult> {
   const { model, pairs, heldOut, settings, signal, ...context } = training
   const { batchTokens, sharePrefixes } = settings
-  const options = { batchTokens, sharePrefixes, signal }
+  const options = { batchTokens, sharePrefixes, signal: callSignal(training), group: context.group }
   const hidden = model.info().hiddenSize
   const firstHead =
     settings.init.kind === 'keep-first' ? { firstHead: (await model.scoreWeight()).slice(0, hidden) } : {}

@@ -4,18 +4,19 @@ import type { NativeModel } from '../addon/native.js'
 import { type EpochPosition, Epochs, packRows } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import { adamwOptions } from './optimiser.js'
+import { adamwOptions, contextOptions } from './optimiser.js'
 import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
-import { loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
+import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { LanguageModelResult, LanguageModelTraining } from './types.js'
 
 type State = { position: EpochPosition; loss: SmoothedLossState }
 
 /** Trains a causal language model in place on next-token cross-entropy. */
 export async function trainLanguageModel(training: LanguageModelTraining): Promise<LanguageModelResult> {
-  const { model, rows, settings, signal, checkpoint } = training
+  const { model, rows, settings, checkpoint } = training
+  const signal = callSignal(training)
   if (rows.length === 0) throw argumentError('E_DATA', 'rows', 'at least one text', 'none')
   const saved = checkpoint?.state as State | undefined
   const random = Random.from(settings.seed, 'language-model')
@@ -27,8 +28,12 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const { batchTokens, activationCheckpointing } = settings
-  const options = { ...adamwOptions(settings.optimiser), batchTokens, activationCheckpointing }
+  const { batchTokens, activationCheckpointing, updateInBackward } = settings
+  const options = {
+    ...adamwOptions(settings.optimiser),
+    ...contextOptions(training, settings.optimiserState),
+    ...{ batchTokens, activationCheckpointing, updateInBackward },
+  }
   const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
   let position = epochs.position
 

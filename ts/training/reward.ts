@@ -1,17 +1,17 @@
 import type { z } from 'zod'
 import { callNative } from '../addon/call.js'
 import { loadAddon } from '../addon/load.js'
-import type { NativeModel } from '../addon/native.js'
+import type { NativeModel, NativeProcessGroup } from '../addon/native.js'
 import { type EpochPosition, Epochs, packRows } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import { adamwOptions } from './optimiser.js'
+import { adamwOptions, contextOptions } from './optimiser.js'
 import { meanOf, measurePairs, type PairMeasures } from './pair-scores.js'
 import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { rewardSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
-import { loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
+import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { RewardResult, RewardTraining, TokenPairs } from './types.js'
 
 /** Paper, table 2; the rest are the defaults of transformers' Trainer and of the script that the data comes with. */
@@ -27,7 +27,8 @@ type State = { position: EpochPosition; loss: SmoothedLossState }
 
 /** Fine-tunes a sequence classifier in place on preference pairs (Bradley-Terry). */
 export async function trainRewardModel(training: RewardTraining): Promise<RewardResult> {
-  const { model, pairs, settings, signal, checkpoint } = training
+  const { model, pairs, settings, checkpoint, group } = training
+  const signal = callSignal(training)
   if (pairs.chosen.length === 0) throw argumentError('E_DATA', 'pairs', 'at least one pair', 'none')
   const saved = checkpoint?.state as State | undefined
   const random = Random.from(settings.seed, 'reward')
@@ -40,8 +41,12 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const { batchTokens, sharePrefixes, activationCheckpointing } = settings
-  const options = { ...adamwOptions(settings.optimiser), batchTokens, sharePrefixes, activationCheckpointing }
+  const { batchTokens, sharePrefixes, activationCheckpointing, updateInBackward } = settings
+  const options = {
+    ...adamwOptions(settings.optimiser),
+    ...contextOptions(training, settings.optimiserState),
+    ...{ batchTokens, sharePrefixes, activationCheckpointing, updateInBackward },
+  }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position
 
@@ -71,6 +76,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
       batchTokens,
       sharePrefixes,
       signal,
+      group,
     })
     return { 'eval/accuracy': meanOf(accuracy), 'eval/loss': meanOf(loss) }
   }
@@ -100,11 +106,16 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
 export async function rewardMeasures(
   model: NativeModel,
   pairs: TokenPairs,
-  options: { batchTokens: number; sharePrefixes?: boolean; signal?: AbortSignal | undefined },
+  options: {
+    batchTokens: number
+    sharePrefixes?: boolean
+    signal?: AbortSignal | undefined
+    group?: NativeProcessGroup | undefined
+  },
 ): Promise<PairMeasures> {
-  const { batchTokens, sharePrefixes = true, signal } = options
+  const { batchTokens, sharePrefixes = true, signal, group } = options
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
-  const scores = await callNative({ signal }, (call) => model.score(rows, { batchTokens, sharePrefixes }, call))
+  const scores = await callNative({ signal }, (call) => model.score(rows, { batchTokens, sharePrefixes, group }, call))
   const half = scores.length / 2
   return measurePairs(scores.subarray(0, half), scores.subarray(half), model.info().numLabels)
 }

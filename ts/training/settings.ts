@@ -23,6 +23,21 @@ const activationCheckpointing = z
     'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
   )
 
+const updateInBackward = z
+  .boolean()
+  .default(false)
+  .describe(
+    'Update each parameter inside the backward and drop its gradient at once: memory for one gradient instead of all; clipping then takes a second forward and backward. Not with several ranks',
+  )
+
+/** Where AdamW keeps its moments, and the master weights of bfloat16 parameters. */
+export const optimiserState = z
+  .enum(['memory', 'file'])
+  .default('memory')
+  .describe(
+    "file: in a nameless file on the run directory's disk, mapped and written through as parameters are updated (CPU only)",
+  )
+
 /** Training ends before its last step once the smoothed loss is low enough. */
 export const stopAt = z.strictObject({
   loss: z.number().positive().describe('Ends training when the smoothed training loss is at most this'),
@@ -40,6 +55,8 @@ export const languageModelSettings = z.strictObject({
   ...stepSettings,
   optimiser,
   activationCheckpointing,
+  updateInBackward,
+  optimiserState,
   stopAt: stopAt.optional(),
 })
 export type LanguageModelSettings = z.output<typeof languageModelSettings>
@@ -50,6 +67,8 @@ export const rewardSettings = z.strictObject({
   optimiser,
   sharePrefixes,
   activationCheckpointing,
+  updateInBackward,
+  optimiserState,
   stopAt: stopAt.optional(),
 })
 export type RewardSettings = z.output<typeof rewardSettings>

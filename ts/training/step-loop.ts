@@ -59,9 +59,17 @@ class LoopRunner {
     const { signal } = this.#context
     if (this.done > 0) await this.#evaluateIfCutShort()
     while (!this.#isOver()) {
-      throwIfAborted(signal)
+      await this.#stopIfAsked(signal)
       await this.#oneStep()
     }
+  }
+
+  /** Ranks agree on it: one that stopped by itself would leave the others waiting in the step. */
+  async #stopIfAsked(signal: AbortSignal | undefined): Promise<void> {
+    const { group } = this.#context
+    if (group === undefined) return throwIfAborted(signal)
+    const [asked = 0] = await callNative(undefined, () => group.sum(Float32Array.of(signal?.aborted ? 1 : 0)))
+    if (asked > 0) throw new PrudentError('E_CANCELLED', 'stopped', { cause: signal?.reason })
   }
 
   async saveUnsaved(): Promise<void> {
@@ -120,6 +128,11 @@ class LoopRunner {
     await run.saveCheckpoint(this.done, (folder) => this.#loop.save(folder), options)
     this.#saved = this.done
   }
+}
+
+/** What stops the native calls of a loop: with ranks nothing does, they stop together between steps. */
+export function callSignal(context: TrainingContext): AbortSignal | undefined {
+  return context.group === undefined ? context.signal : undefined
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {

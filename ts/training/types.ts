@@ -1,4 +1,4 @@
-import type { NativeFeatureCache, NativeModel } from '../addon/native.js'
+import type { NativeFeatureCache, NativeModel, NativeProcessGroup } from '../addon/native.js'
 import type { Checkpoint } from '../run/checkpoints.js'
 import type { RunDirectory } from '../run/run-directory.js'
 import type { CheckpointSettings, HeadsSettings, LanguageModelSettings, RewardSettings } from './settings.js'
@@ -15,6 +15,11 @@ export interface TrainingContext {
   checkpoint?: Checkpoint | null
   /** Ends training before the next optimiser update, at a checkpoint; the call rejects with E_CANCELLED. */
   signal?: AbortSignal
+  /**
+   * The ranks that train together. Each calls with the same data, settings and weights and gets the same result; rank 0 alone has a
+   * `run`. They stop together, before a step, once the signal of any is aborted.
+   */
+  group?: NativeProcessGroup
   onStep?: (metrics: StepMetrics, total: number) => void
 }
 

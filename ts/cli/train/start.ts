@@ -18,12 +18,14 @@ import { checkpointModel } from '../../training/step-loop.js'
 import type { StepMetrics, TrainingContext } from '../../training/types.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
+import { Ranks } from './ranks.js'
 import type { Tracking } from './schemas.js'
 
 /** What the body of a training command works with. */
 export interface Start<Config> {
   config: Config
-  run: RunDirectory
+  /** Null on a rank that writes nothing. */
+  run: RunDirectory | null
   checkpoint: Checkpoint | null
   context: TrainingContext
 }
@@ -44,25 +46,44 @@ export async function startTraining<Schema extends z.ZodType>(
     ...(options.dtype ? [`dtype=${options.dtype}`] : []),
   ]
   const config = await loadConfig(schema, options.config, { set })
+  const ranks = await Ranks.join(session)
+  try {
+    await trainAs(session, options, config, ranks, body)
+  } catch (error) {
+    await ranks?.leave(error)
+    throw error
+  }
+  await ranks?.leave()
+}
+
+async function trainAs<Config>(
+  session: Session,
+  options: TrainOptions,
+  config: Config,
+  ranks: Ranks | null,
+  body: (start: Start<Config>) => Promise<Record<string, unknown>>,
+): Promise<void> {
   const { saving } = config as { saving: CheckpointSettings }
-  const overwrite = options.overwrite ?? false
-  await using run = await RunDirectory.open(options.output, {
-    config: config as PlainConfig,
-    overwrite,
-    keep: saving.keep,
-    warn: (message) => session.note(`warning: ${message}`),
-  })
-  if (await run.isDone()) {
+  await using run = ranks?.isWriter === false ? null : await openRun(session, options, config as PlainConfig, saving)
+  const own = { done: (await run?.isDone()) ?? false, checkpoint: (await run?.resume()) ?? null }
+  const { done, checkpoint } = ranks === null ? own : await ranks.broadcast(own)
+  if (done) {
+    if (run === null) return
     session.note(`${options.output}: done already; --overwrite trains again`)
     process.stdout.write(`${JSON.stringify({ output: options.output, done: true })}\n`)
     return
   }
-  const checkpoint = await run.resume()
+  if (ranks !== null) Object.assign(config as object, { device: ranks.device((config as { device: string }).device) })
+  const shared = { saving, checkpoint, signal: session.signal, ...(ranks && { group: ranks.group.native }) }
+  if (run === null) {
+    await body({ config, run, checkpoint, context: shared })
+    return
+  }
   if (checkpoint !== null) session.note(`going on from step ${checkpoint.step}`)
   const progress = stepProgress(session)
   const tracker = trackerOf(session, run, config as PlainConfig)
   try {
-    const context = { run, saving, checkpoint, signal: session.signal, onStep: progress.step }
+    const context = { ...shared, run, onStep: progress.step }
     const summary = await body({ config, run, checkpoint, context })
     progress.stop()
     await tracker?.end('FINISHED')
@@ -72,6 +93,21 @@ export async function startTraining<Schema extends z.ZodType>(
     await tracker?.end(session.signal.aborted ? 'KILLED' : 'FAILED')
     throw error
   }
+}
+
+/** Its folder as an absolute path: other ranks look for checkpoints there too. */
+function openRun(
+  session: Session,
+  options: TrainOptions,
+  config: PlainConfig,
+  saving: CheckpointSettings,
+): Promise<RunDirectory> {
+  return RunDirectory.open(resolve(options.output), {
+    config,
+    overwrite: options.overwrite ?? false,
+    keep: saving.keep,
+    warn: (message) => session.note(`warning: ${message}`),
+  })
 }
 
 function trackerOf(session: Session, run: RunDirectory, config: PlainConfig): MlflowTracker | null {
@@ -151,8 +187,9 @@ const TOKENIZER_FILES = [
   'generation_config.json',
 ]
 
-/** Writes model/ with everything that transformers needs to load it: weights, config and tokenizer. */
-export async function saveResult(run: RunDirectory, model: NativeModel, tokenizerFolder: string): Promise<void> {
+/** Writes model/ with everything that transformers needs to load it: weights, config and tokenizer. A rank without a run writes nothing. */
+export async function saveResult(run: RunDirectory | null, model: NativeModel, tokenizerFolder: string): Promise<void> {
+  if (run === null) return
   await run.saveModel(async (folder) => {
     await model.save(folder)
     for (const name of TOKENIZER_FILES) {
