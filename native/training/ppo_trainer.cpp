@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "kernels/matmul/packed_weights.h"
 #include "kernels/ppo_loss/ppo_loss.h"
 #include "training/permutation.h"
 #include "training/ppo_experience.h"
@@ -121,6 +122,9 @@ PpoStats PpoTrainer::step(const Rollout& rollout, const PpoStepInput& input, con
   const Stopwatch total;
   const PpoExperience experience(*policy_, rollout, input.scores, input.kl_weights, options_);
   const double advantage_seconds = total.seconds();
+
+  // The reference is not read again before the next rollout: its packed weights leave their memory to the updates.
+  for (const auto& [name, weight] : reference_->parameters()) kernels::forget_packed_weights(weight);
 
   const Stopwatch optimize;
   std::vector<PpoStats> updates;
