@@ -1,12 +1,14 @@
 #include "kernels/matmul/packed_weights.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <array>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
+
+#include "kernels/common/workspace.h"
 
 namespace prudent::kernels {
 
@@ -163,7 +165,9 @@ int64_t bytes_of([[maybe_unused]] const MatmulArgs& args) {
 }
 
 at::Tensor pack([[maybe_unused]] const MatmulArgs& args, int64_t bytes) {
-  at::Tensor packed = at::empty({bytes}, at::kByte);
+  void* const memory = take_pages(static_cast<size_t>(bytes));
+  at::Tensor packed = at::from_blob(
+      memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
 #ifdef PRUDENT_AMX
   amx::matmul_pack_right(args, packed.mutable_data_ptr());
 #endif

@@ -5,26 +5,58 @@ namespace prudent::kernels::PRUDENT_ISA {
 
 namespace {
 
+// step(j) for pairs of vectors, then rest(j, n) for what is left.
+template <typename Step, typename Rest>
+PRUDENT_VEC void each_pair(int64_t count, const Step& step, const Rest& rest) {
+  const int64_t pairs = count / (2 * kWidth) * (2 * kWidth);
+  for (int64_t j = 0; j < pairs; j += 2 * kWidth) step(j);
+  each_vector(
+      count - pairs, [&](int64_t j, int64_t n) __attribute__((always_inline)) { rest(pairs + j, n); });
+}
+
+template <typename T>
+PRUDENT_VEC float sum_of_squares(const T* x, int64_t hidden) {
+  Vec even = {}, odd = {};
+  each_pair(
+      hidden,
+      [&](int64_t j) __attribute__((always_inline)) {
+        fetch_ahead(x + j);
+        const VecPair v = load_pair(x + j);
+        even += v.even * v.even;
+        odd += v.odd * v.odd;
+      },
+      [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+        const Vec v = load_at(x + j, n);
+        even += v * v;
+      });
+  return sum_lanes(even + odd);
+}
+
 template <typename T>
 void forward(const RmsNormForward& args) {
   const int64_t hidden = args.hidden;
   const T* weight = static_cast<const T*>(args.weight);
   const float offset = args.unit_offset ? 1.0f : 0.0f;
+  const bool rounds = !args.unit_offset;  // Llama rounds before the gain
   parallel_for(args.tokens, 1 + 32768 / hidden, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const T* x = static_cast<const T*>(args.x) + t * hidden;
       T* y = static_cast<T*>(args.y) + t * hidden;
-      const float rstd = 1.0f / __builtin_sqrtf(dot(x, x, hidden) / static_cast<float>(hidden) + args.eps);
+      const float rstd = 1.0f / __builtin_sqrtf(sum_of_squares(x, hidden) / static_cast<float>(hidden) + args.eps);
       args.rstd[t] = rstd;
-      if (args.unit_offset) {
-        each_vector(hidden, [&](int64_t j, int64_t n) {
-          store_at(y + j, load_at(x + j, n) * rstd * (load_at(weight + j, n) + offset), n);
-        });
-      } else {  // Llama rounds before the gain
-        each_vector(hidden, [&](int64_t j, int64_t n) {
-          store_at(y + j, round_to<T>(load_at(x + j, n) * rstd) * load_at(weight + j, n), n);
-        });
-      }
+      const auto gained = [&](Vec v, Vec gain) __attribute__((always_inline)) {
+        const Vec normalised = v * rstd;
+        return (rounds ? round_to<T>(normalised) : normalised) * (gain + offset);
+      };
+      each_pair(
+          hidden,
+          [&](int64_t j) __attribute__((always_inline)) {
+            fetch_ahead<1>(y + j);
+            const VecPair v = load_pair(x + j), gain = load_pair(weight + j);
+            store_pair(y + j, {gained(v.even, gain.even), gained(v.odd, gain.odd)});
+          },
+          [&](int64_t j, int64_t n)
+              __attribute__((always_inline)) { store_at(y + j, gained(load_at(x + j, n), load_at(weight + j, n)), n); });
     }
   });
 }
