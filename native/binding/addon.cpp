@@ -8,6 +8,7 @@
 #include "binding/model_handle.h"
 #include "binding/ops.h"
 #include "binding/ppo_trainer_handle.h"
+#include "binding/process_exit.h"
 #include "binding/process_group_handle.h"
 #include "binding/system_info.h"
 #include "binding/trainer_handle.h"
@@ -15,6 +16,11 @@
 #include "core/determinism.h"
 
 namespace prudent::binding {
+
+Napi::Value prepare_exit(const Napi::CallbackInfo& info) {
+  ProcessExit::prepare();
+  return info.Env().Undefined();
+}
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   thrown(env, [&] {
@@ -38,6 +44,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   };
   add("systemInfo", system_info);
   add("configureExecutor", configure_executor);
+  add("prepareExit", prepare_exit);
   add("createCancelToken", create_cancel_token);
   exports.Set("ops", define_ops(env));
   add("loadModel", load_model);

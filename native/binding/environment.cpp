@@ -5,6 +5,7 @@
 #include "binding/arguments.h"
 #include "binding/cancel_token.h"
 #include "binding/device_scope.h"
+#include "binding/process_exit.h"
 #include "core/error.h"
 
 namespace prudent::binding {
@@ -81,6 +82,7 @@ void Environment::tear_down(void* self) {
   }
   environment.calls_.clear();
   environment.constructors.clear();
+  ProcessExit::come_first();  // the process may be ending, and what this environment began may still run
 }
 
 Napi::Value Environment::start(const CallTarget& target, const Napi::Value& call_argument, Work work) {

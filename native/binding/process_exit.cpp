@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -19,7 +20,7 @@ struct Jobs {
   std::mutex mutex;
   std::condition_variable changed;
   std::multiset<std::shared_ptr<CancelToken>> running;
-  bool closing = false;
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // set once the process ends
 };
 
 // Process-wide by nature, and never destroyed: lanes may reach it until the very end.
@@ -28,27 +29,38 @@ Jobs& jobs() {
   return *instance;
 }
 
-// Cancels what runs and gives it a moment to reach its next poll. A job that takes longer than that must not see static
-// destruction: the process ends on the spot, with the status it was about to end with.
-void at_exit(int status, void*) {
+// Cancels what runs and gives it a moment to reach its next poll. -> whether nothing runs any more
+bool stop_running() {
   Jobs& all = jobs();
   std::unique_lock lock(all.mutex);
-  all.closing = true;
+  if (!all.deadline) all.deadline = std::chrono::steady_clock::now() + kGrace;
   for (const auto& token : all.running) token->cancel();
-  if (!all.changed.wait_for(lock, kGrace, [&] { return all.running.empty(); })) {
-    std::fflush(nullptr);
-    _exit(status);
-  }
+  return all.changed.wait_until(lock, *all.deadline, [&] { return all.running.empty(); });
+}
+
+// A job that takes longer than that must not see static destruction: the process ends on the spot, with the status it was about
+// to end with.
+void at_exit(int status, void*) {
+  if (stop_running()) return;
+  std::fflush(nullptr);
+  _exit(status);
 }
 
 }  // namespace
+
+void ProcessExit::come_first() { on_exit(at_exit, nullptr); }
+
+void ProcessExit::prepare() {
+  stop_running();
+  come_first();
+}
 
 ProcessExit::Running::Running(std::shared_ptr<CancelToken> token) : token_(std::move(token)) {
   static const int registered = on_exit(at_exit, nullptr);
   static_cast<void>(registered);
   Jobs& all = jobs();
   std::unique_lock lock(all.mutex);
-  if (all.closing) {
+  if (all.deadline) {
     lock.unlock();
     while (true) std::this_thread::sleep_for(std::chrono::seconds(1));  // nothing new begins: exit takes this thread with it
   }

@@ -10,6 +10,12 @@ namespace prudent::binding {
 
 class ProcessExit {
  public:
+  // C runs its exit handlers last registered first, and libtorch registers destructors whenever something is used for the first
+  // time (autograd's engine at the first backward). Registers ours anew, so that it runs before all that is there by now.
+  static void come_first();
+  // For the last moment before exit(): stops what runs and comes first.
+  static void prepare();
+
   // Marks a job as running on this thread for as long as it lives.
   class Running {
    public:

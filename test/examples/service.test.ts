@@ -78,13 +78,13 @@ describe('PPO by a reward function in TypeScript', () => {
     const reports: StepReport[] = []
     const saveTo = join(folder, 'policy')
     const prompts = [...PROMPTS, ...PROMPTS, ...PROMPTS, ...PROMPTS]
-    for await (const report of ppo(run({ reward, prompts, saveTo, steps: 25, lr: 3e-3 }))) reports.push(report)
+    for await (const report of ppo(run({ reward, prompts, saveTo, steps: 25, lr: 1e-2 }))) reports.push(report)
     expect(asked).toHaveLength(25)
     expect(asked[0]).toEqual(prompts)
     const [begun, ended] = [reports.slice(0, 5), reports.slice(-5)].map(
       (part) => part.reduce((sum, { meanReward }) => sum + meanReward, 0) / 5,
     ) as [number, number]
-    expect(ended).toBeGreaterThan(begun)
+    expect(ended).toBeGreaterThan(begun + 0.2)
     const policy = await Policy.load(saveTo)
     expect(policy.info.vocabSize).toBeGreaterThan(0)
     await policy.dispose()

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { PrudentError } from '../errors.js'
 import type { NativeAddon } from './native.js'
 import { addonFolder, type LibtorchStamp, libtorchFolder, minorVersion, readLibtorchStamp, SET_UP } from './places.js'
@@ -79,5 +80,8 @@ function load(): { addon: NativeAddon; folder: string } {
   const folder = libtorchFolder(stamp)
   openLibtorch(loader, folder, stamp.cuda)
   checkVersion(loader, folder, stamp)
-  return { addon: requireAddon<NativeAddon>(addon, 'prudent.node'), folder }
+  const native = requireAddon<NativeAddon>(addon, 'prudent.node')
+  // What is at work must have ended before exit() destroys libtorch's globals. A worker thread's 'exit' is not the process's.
+  if (isMainThread) process.once('exit', () => native.prepareExit())
+  return { addon: native, folder }
 }

@@ -392,6 +392,8 @@ export interface NativeAddon {
    * `deterministic`: left as it is when absent; false at first, or true where PRUDENT_DETERMINISTIC is 1.
    */
   configureExecutor(options: { lanes: number; threadsPerLane: number; deterministic?: boolean }): void
+  /** For the process's 'exit' event: cancels what computes, and waits for it half a second at most. Nothing computes afterwards. */
+  prepareExit(): void
   createCancelToken(): NativeCancelToken
   ops: NativeOps
   loadModel(folder: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
