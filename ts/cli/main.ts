@@ -20,6 +20,8 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   theory: () => import('./theory.js'),
   evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
+  download: () => import('./download.js'),
+  validate: () => import('./validate.js'),
   doctor: () => import('./doctor.js'),
 }
 
