@@ -107,7 +107,7 @@ FolderSource::FolderSource(const std::string& folder, const ModelConfig& config,
   const bool pickled =
       fs::exists(root / "pytorch_model.bin", ignored) || fs::exists(root / "pytorch_model.bin.index.json", ignored);
   PRUDENT_CHECK(safe || !pickled, "E_UNSUPPORTED", folder, "safetensors weights",
-                "pytorch_model.bin only: convert it (AutoModel.from_pretrained, then save_pretrained)");
+                "pytorch_model.bin only: scripts/convert-weights.py writes safetensors from it");
   files_ = SafetensorsFolder::open(folder);
 }
 

@@ -9,7 +9,7 @@ const MAY_IMPORT = {
   addon: [],
   run: ['config'],
   config: [],
-  data: ['addon', 'config'],
+  data: ['addon', 'config', 'run'],
   training: GROUND,
   evaluation: GROUND,
   uncertainty: [...GROUND, 'training'],

@@ -28,6 +28,8 @@ export const SHAPES = {
     text('subset'),
     long('id'),
   ],
+  /** allenai/pref-test-sets */
+  priorSets: [...conversation('prompt'), text('chosen'), text('rejected'), text('subset'), long('id')],
 }
 
 export function toParquet(rows, shape) {

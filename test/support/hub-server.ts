@@ -16,8 +16,12 @@ export interface HubRepository {
   commit: string
   branch: string
   files: Record<string, HubFile>
-  /** Needed to see the repository. */
+  /** Needed to see the repository, or the files of a gated one. */
   token?: string
+  /** Its page and its list of files are public, its files are not. */
+  gated?: boolean
+  /** A name from before the repository moved; the hub sends requests on. */
+  formerName?: string
 }
 
 export interface HubRequest {
@@ -34,6 +38,10 @@ export class HubServer {
   readonly cuts: number[] = []
   /** Statuses to answer the next large-file requests with. */
   readonly failures: number[] = []
+  /** Statuses to answer the next requests for repository information with. */
+  readonly apiFailures: number[] = []
+  /** What the next answers to large-file requests do wrong, one entry an answer. */
+  readonly lies: (null | 'ignores the range' | 'sends another range' | 'sends more' | 'sends other bytes')[] = []
   /** Most file requests that were open at once; answers are held for a moment, so that they overlap. */
   mostAtOnce = 0
   #open = 0
@@ -68,28 +76,52 @@ export class HubServer {
     const url = new URL(request.url ?? '/', this.endpoint)
     const { range, authorization, host } = request.headers
     this.requests.push({ path: url.pathname, range, authorization, host })
-    const repository = this.#repositories.find(
-      (candidate) => url.pathname.includes(`/${candidate.name}/`) || url.pathname.endsWith(`/${candidate.name}`),
-    )
     if (url.pathname.startsWith('/lfs/')) return this.#sendLarge(url.pathname.slice(5), request, response)
-    if (repository === undefined) return json(response, 404, { error: 'Repository not found' })
-    if (repository.token !== undefined && authorization !== `Bearer ${repository.token}`) {
-      return json(response, 401, { error: 'Access to this repository is restricted' })
+    const moved = this.#repositories.find(
+      ({ formerName }) => formerName !== undefined && isOf(url.pathname, formerName),
+    )
+    if (moved !== undefined) {
+      const to = url.pathname.replace(`/${moved.formerName}`, `/${moved.name}`)
+      return void response.writeHead(307, { Location: `${to}${url.search}` }).end()
     }
+    const repository = this.#repositories.find(
+      ({ type, name }) =>
+        isOf(url.pathname, name) && (type === 'dataset') === /^\/(api\/)?datasets\//.test(url.pathname),
+    )
+    // Whether there is no such repository or only none for this reader, the hub does not tell.
+    if (repository === undefined || !this.#mayList(repository, authorization)) {
+      response.setHeader('X-Error-Code', 'RepoNotFound')
+      return json(response, authorization === undefined ? 401 : 404, { error: 'Repository not found' })
+    }
+    const failure = url.pathname.startsWith('/api/') ? this.apiFailures.shift() : undefined
+    if (failure !== undefined) return json(response, failure, { error: 'try again' })
     const api = `/api/${repository.type}s/${repository.name}`
     if (url.pathname.startsWith(`${api}/revision/`))
       return this.#info(repository, decodeURIComponent(url.pathname.slice(api.length + 10)), response)
     if (url.pathname === api) return this.#info(repository, repository.branch, response)
     if (url.pathname.startsWith(`${api}/tree/`)) return this.#tree(repository, url, response)
     const base = `${repository.type === 'dataset' ? '/datasets' : ''}/${repository.name}/resolve/${repository.commit}/`
+    if (url.pathname.startsWith(base) && this.#refuse(repository, authorization, response)) return
     if (url.pathname.startsWith(base))
       return this.#resolve(repository, decodeURIComponent(url.pathname.slice(base.length)), request, response)
     json(response, 404, { error: 'Not found' })
   }
 
+  #mayList({ token, gated }: HubRepository, authorization: string | undefined): boolean {
+    return token === undefined || gated === true || authorization === `Bearer ${token}`
+  }
+
+  /** Answers a request for a file of a gated repository whose reader has not accepted its licence. */
+  #refuse({ token, gated, name }: HubRepository, authorization: string | undefined, response: ServerResponse): boolean {
+    if (!gated || authorization === `Bearer ${token}`) return false
+    response.setHeader('X-Error-Code', 'GatedRepo')
+    json(response, authorization === undefined ? 401 : 403, { error: `Access to model ${name} is restricted` })
+    return true
+  }
+
   #info(repository: HubRepository, revision: string, response: ServerResponse): void {
     if (revision !== repository.branch && revision !== repository.commit)
-      return json(response, 404, { error: 'Revision not found' })
+      return json(response, 404, { error: 'Revision not found' }, 'RevisionNotFound')
     json(response, 200, {
       _id: '1',
       id: repository.name,
@@ -148,7 +180,12 @@ export class HubServer {
     if (file === undefined) return json(response, 404, { error: 'Not found' })
     const failure = this.failures.shift()
     if (failure !== undefined) return json(response, failure, { error: 'try again' })
-    send(file.content, request, response, this.cuts.shift() ?? null)
+    const lie = this.lies.shift()
+    if (lie === 'ignores the range') delete request.headers.range
+    if (lie === 'sends another range') request.headers.range = 'bytes=1-'
+    const other = lie === 'sends other bytes' ? Buffer.alloc(file.content.length, 'x') : null
+    const more = lie === 'sends more' ? Buffer.concat([file.content, file.content]) : null
+    send(other ?? more ?? file.content, request, response, this.cuts.shift() ?? null)
   }
 }
 
@@ -180,7 +217,13 @@ function send(content: Buffer, request: IncomingMessage, response: ServerRespons
   response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 30))
 }
 
-function json(response: ServerResponse, status: number, body: unknown): void {
+function isOf(path: string, name: string): boolean {
+  const rest = path.replace(/^\/(api\/models\/|api\/datasets\/|datasets\/)?/, '')
+  return rest === name || rest.startsWith(`${name}/`)
+}
+
+function json(response: ServerResponse, status: number, body: unknown, code?: string): void {
+  if (code !== undefined) response.setHeader('X-Error-Code', code)
   response.writeHead(status, { 'Content-Type': 'application/json' })
   response.end(JSON.stringify(body))
 }

@@ -21,6 +21,8 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),
   setup: () => import('./setup.js'),
+  download: () => import('./download.js'),
+  validate: () => import('./validate.js'),
   doctor: () => import('./doctor.js'),
 }
 

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../errors.js'
-import { downloadSnapshot, type HubOptions } from './hub.js'
+import { type HubOptions, listSnapshot, openSnapshot } from './hub.js'
+import { matchesAny } from './patterns.js'
 import { expandHome, isHubId } from './sources.js'
 import { readJsonFile } from './tokenizer-files.js'
 
@@ -33,10 +34,25 @@ export async function resolveModel(
     })
   if (!isHubId(reference.path))
     throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder`, { argument: 'model' })
-  const request = { ...options, revision: reference.revision, patterns: MODEL_PATTERNS }
-  const { folder, commit } = await downloadSnapshot({ type: 'model', name: reference.path }, request)
-  return { folder, revision: commit }
+  const repository = { type: 'model' as const, name: reference.path }
+  const listing = await listSnapshot(repository, { ...options, revision: reference.revision })
+  const names = modelFiles(listing.files, reference.path)
+  return { folder: await openSnapshot(listing, names, options), revision: listing.commit }
 }
+
+/**
+ * The files of a repository that prudent reads. Pickles are none of them: to read one is to run it.
+ * @throws E_UNSUPPORTED where weights are there in other forms alone
+ */
+export function modelFiles(files: readonly string[], path: string): string[] {
+  const readable = files.filter((name) => matchesAny(name, MODEL_PATTERNS))
+  const others = files.filter((name) => !name.includes('/') && OTHER_WEIGHTS.test(name))
+  if (others.length === 0 || readable.some((name) => name.endsWith('.safetensors'))) return readable
+  const message = `${path}: holds ${others.slice(0, 3).join(', ')} and no safetensors; where Python has torch and transformers, "python scripts/convert-weights.py ${path} FOLDER" writes them (a pickle runs code when it is read: convert only what you trust)`
+  throw new PrudentError('E_UNSUPPORTED', message, { argument: 'model', expected: 'safetensors', received: others[0] })
+}
+
+const OTHER_WEIGHTS = /\.(bin|pt|pth|ckpt|h5|msgpack|ot|gguf|onnx)$/i
 
 /** EOS ids: generation_config.json's, else config.json's, else none; as transformers' generate takes them. */
 export async function eosTokenIds(folder: string): Promise<number[]> {

@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { join, relative, sep } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { PrudentError } from '../errors.js'
-import { type HubOptions, listSnapshot, openSnapshot } from './hub.js'
+import { type HubOptions, listSnapshot, openSnapshot, type SnapshotListing } from './hub.js'
 import { isPattern, matchesAny } from './patterns.js'
 import { isDataFile, type Row, readRows } from './rows.js'
 import { isObject } from './tokenizer-files.js'
@@ -29,8 +29,12 @@ export interface ResolvedSource {
   revision: string | null
 }
 
+/** Repositories that are older than owners; the hub sends their names on to where they have moved. */
+const OWNERLESS = /^((distil)?gpt2|gpt2-(medium|large|xl)|imdb)$/
+
 /** Hub ids look like `owner/name`; anything that starts like a path or ends like a data file is local. */
 export function isHubId(path: string): boolean {
+  if (OWNERLESS.test(path)) return true
   return /^[\w.-]+\/[\w.-]+$/.test(path) && !/^[.~]/.test(path) && !path.includes('..') && !isDataFile(path)
 }
 
@@ -59,12 +63,21 @@ export async function resolveSource(source: DataSource, options: HubOptions = {}
     })
   }
   const repository = { type: 'dataset' as const, name: source.path }
-  const listing = await listSnapshot(repository, { ...options, revision: source.revision, patterns: ['README.md'] })
-  const readmeFile = listing.files.includes('README.md') ? await openSnapshot(listing, ['README.md'], options) : null
-  const readme = readmeFile === null ? '' : await readText(join(readmeFile, 'README.md'))
-  const names = selectFiles(listing.files, readme, source)
+  const listing = await listSnapshot(repository, { ...options, revision: source.revision })
+  const names = await selectedNames(listing, source, options)
   const folder = await openSnapshot(listing, names, options)
   return { files: names.map((name) => join(folder, name)), revision: listing.commit }
+}
+
+/** The files that a source means of a repository, whose README.md is fetched for it. */
+export async function selectedNames(
+  listing: SnapshotListing,
+  source: DataSource,
+  options: HubOptions,
+): Promise<string[]> {
+  const there = listing.files.includes('README.md')
+  const readme = there ? await readText(join(await openSnapshot(listing, ['README.md'], options), 'README.md')) : ''
+  return selectFiles(listing.files, readme, source)
 }
 
 /** Rows of a source, at most `limit`; `columns` as in readRows. */

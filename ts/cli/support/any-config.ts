@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises'
+import type { z } from 'zod'
+import { loadConfig } from '../../config/load.js'
+import { PrudentError } from '../../errors.js'
+import { studyConfigSchema } from '../../study/config.js'
+import { judgeConfigSchema } from '../../study/judge/config.js'
+import { ensembleRun, languageModelRun, policyRun, rewardRun } from '../train/schemas.js'
+
+/** Every kind of configuration file, by the name of its schema in configs/schema. */
+const SCHEMAS = {
+  'language-model': languageModelRun,
+  reward: rewardRun,
+  ensemble: ensembleRun,
+  policy: policyRun,
+  judge: judgeConfigSchema,
+  study: studyConfigSchema,
+} as const
+export type ConfigKind = keyof typeof SCHEMAS
+export const CONFIG_KINDS = Object.keys(SCHEMAS) as ConfigKind[]
+
+export type AnyConfig = { [Kind in ConfigKind]: { kind: Kind; config: z.output<(typeof SCHEMAS)[Kind]> } }[ConfigKind]
+
+export interface AnyConfigOptions {
+  set?: readonly string[]
+  as?: ConfigKind | undefined
+}
+
+/**
+ * Reads a configuration of whichever kind: the one that is named, else the file's `task` or the schema of its first comment, else
+ * the only kind that it fits.
+ */
+export async function loadAnyConfig(file: string, options: AnyConfigOptions = {}): Promise<AnyConfig> {
+  const load = async (kind: ConfigKind) =>
+    ({ kind, config: await loadConfig<z.ZodType>(SCHEMAS[kind], file, { set: options.set ?? [] }) }) as AnyConfig
+  const kind = options.as ?? (await declaredKind(file))
+  if (kind !== null) return load(kind)
+  const tried = await Promise.allSettled(CONFIG_KINDS.map(load))
+  const fitting = tried.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  if (fitting.length === 1) return fitting[0] as AnyConfig
+  const kinds = fitting.length === 0 ? CONFIG_KINDS : fitting.map((candidate) => candidate.kind)
+  const message = `${file}: may be a configuration of ${kinds.join(', ')}; say which with --as, or write "task: …" into it`
+  throw new PrudentError('E_USAGE', message, { argument: '--as', expected: kinds.join(', ') })
+}
+
+async function declaredKind(file: string): Promise<ConfigKind | null> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const task = /^task:\s*["']?([\w-]+)/m.exec(text)?.[1]
+  const schema = /^#\s*yaml-language-server:\s*\$schema=\S*?([\w-]+)\.json\s*$/m.exec(text)?.[1]
+  return CONFIG_KINDS.find((kind) => kind === (task ?? schema)) ?? null
+}
