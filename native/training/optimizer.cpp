@@ -54,20 +54,25 @@ void Optimizer::check_parameters(const models::NamedTensors& parameters) const {
 void Optimizer::drop_gradients() {
   for (Slot& slot : slots_) {
     slot.parameter.mutable_grad().reset();
-    slot.accumulated.reset();
+    slot.sum.reset();
   }
 }
 
-void Optimizer::accumulate() {
+void Optimizer::backward(const at::Tensor& loss, bool only_one) {
+  kernels::GradientSums sums;
+  for (Slot& slot : slots_) {
+    if (!slot.sum) slot.sum.emplace(slot.state.parameter, only_one ? slot.parameter.scalar_type() : at::kFloat);
+    sums.emplace(slot.parameter.unsafeGetTensorImpl(), &*slot.sum);
+  }
+  {
+    const kernels::ActiveGradientSums active(sums);
+    loss.backward();
+  }
   const c10::NoGradGuard no_grad;
   for (Slot& slot : slots_) {
     at::Tensor& gradient = slot.parameter.mutable_grad();
-    if (!gradient.defined() || gradient.scalar_type() == at::kFloat) continue;
-    if (slot.accumulated.defined()) {
-      slot.accumulated.add_(gradient);
-    } else {
-      slot.accumulated = gradient.to(at::kFloat);
-    }
+    if (!gradient.defined() || (!slot.sum->values().defined() && gradient.scalar_type() == slot.sum->dtype())) continue;
+    slot.sum->add(gradient);
     gradient.reset();
   }
 }
@@ -75,13 +80,14 @@ void Optimizer::accumulate() {
 void Optimizer::zero_gradients() {
   const c10::NoGradGuard no_grad;
   for (Slot& slot : slots_) {
-    if (slot.accumulated.defined()) slot.accumulated.zero_();
+    if (slot.sum && slot.sum->values().defined()) slot.sum->values().zero_();
     if (slot.parameter.grad().defined()) slot.parameter.mutable_grad().zero_();
   }
 }
 
 at::Tensor Optimizer::gradient(const Slot& slot) const {
-  const at::Tensor& gradient = slot.accumulated.defined() ? slot.accumulated : slot.parameter.grad();
+  const at::Tensor sum = slot.sum ? slot.sum->values() : at::Tensor();
+  const at::Tensor& gradient = sum.defined() ? sum : slot.parameter.grad();
   return gradient.defined() ? gradient.contiguous() : gradient;
 }
 

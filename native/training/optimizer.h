@@ -5,10 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/adamw/adamw.h"
+#include "kernels/common/gradient_sums.h"
 #include "models/model.h"
 
 namespace prudent::training {
@@ -37,9 +39,9 @@ class Optimizer {
 
   // Forget all gradients, also those of an abandoned step.
   void drop_gradients();
-  // Call after the backward of each micro-batch when there is more than one: moves bf16 gradients into fp32 accumulators, so
-  // that the sum over micro-batches is not rounded to 8 bits each time.
-  void accumulate();
+  // Backward of a micro-batch, its gradients added to those of the step so far: in fp32, unless it is the step's only one, so
+  // that sums over micro-batches are not rounded to 8 bits each time.
+  void backward(const at::Tensor& loss, bool only_one);
   // The losses of the whole step count as 0: the moments decay, the weights still move (classic TRL's ratio threshold).
   void zero_gradients();
 
@@ -58,9 +60,9 @@ class Optimizer {
  private:
   struct Slot {
     std::string name;
-    at::Tensor parameter;           // of the model, carries the gradient
-    kernels::AdamwParameter state;  // gradient is set for each step
-    at::Tensor accumulated;         // fp32 sum of bf16 gradients, or undefined
+    at::Tensor parameter;                     // of the model, carries the gradient
+    kernels::AdamwParameter state;            // gradient is set for each step
+    std::optional<kernels::GradientSum> sum;  // of what this step's backwards gave, where autograd does not keep it
   };
   // The tensors of the state themselves, by the names they have in the file.
   [[nodiscard]] models::NamedTensors state_tensors(const models::NamedTensors& extra) const;

@@ -180,8 +180,8 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, s
         kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
                                batch.advantages, batch.returns, batch.length, loss_options, &sums);
     const int64_t count = batch.prediction.predicted();
-    (micro.size() > 1 ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
-    if (micro.size() > 1) optimizer_.accumulate();
+    const bool only_one = micro.size() == 1;
+    optimizer_.backward(only_one ? loss : loss.mul(static_cast<double>(count) / static_cast<double>(tokens)), only_one);
     const at::Tensor ratio_error = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
     parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), ratio_error.to(at::kDouble).view({1})}));
   }
