@@ -148,7 +148,7 @@ class BlockCache {
 
   CpuMemory memory() {
     const std::lock_guard lock(mutex_);
-    return {static_cast<int64_t>(used_), static_cast<int64_t>(kept_.bytes()), fresh_};
+    return {static_cast<int64_t>(used_), static_cast<int64_t>(most_used_), static_cast<int64_t>(kept_.bytes()), fresh_};
   }
 
  private:

@@ -19,6 +19,7 @@ void install_cpu_allocator();
 
 struct CpuMemory {
   int64_t used = 0;   // bytes of large blocks in use
+  int64_t most = 0;   // the largest that `used` has been since release_free_cpu_memory()
   int64_t kept = 0;   // bytes of free memory that still holds its pages
   int64_t fresh = 0;  // bytes handed out since the start whose pages were new
 };

@@ -29,7 +29,7 @@ struct CheckpointNode : torch::autograd::Function<CheckpointNode> {
     kept.insert(kept.end(), parameters.begin(), parameters.end());
     context->save_for_backward(std::move(kept));
     context->saved_data["block"] = at::IValue::make_capsule(c10::make_intrusive<KeptBlock>(block));
-    return block(x);
+    return block(x, /*value_is_read=*/true);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
@@ -41,8 +41,9 @@ struct CheckpointNode : torch::autograd::Function<CheckpointNode> {
     }
     const auto block = c10::static_intrusive_pointer_cast<KeptBlock>(context->saved_data["block"].toCapsule());
     const at::AutoGradMode with_grad(true);
-    const variable_list found = torch::autograd::grad({block->run(inputs.front())}, wanted, {grads.front()}, std::nullopt,
-                                                      /*create_graph=*/false, /*allow_unused=*/true);
+    const variable_list found =
+        torch::autograd::grad({block->run(inputs.front(), /*value_is_read=*/false)}, wanted, {grads.front()}, std::nullopt,
+                              /*create_graph=*/false, /*allow_unused=*/true);
     variable_list result;
     for (auto next = found.begin(); const at::Tensor& input : inputs)
       result.push_back(input.requires_grad() ? *next++ : at::Tensor());
@@ -90,7 +91,7 @@ at::Tensor ForwardPass::read(const at::Tensor& x, bool last_block) const {
 }
 
 at::Tensor run_block(bool checkpoint, const at::Tensor& x, const std::vector<at::Tensor>& parameters, const Block& block) {
-  if (!checkpoint || !at::GradMode::is_enabled()) return block(x);
+  if (!checkpoint || !at::GradMode::is_enabled()) return block(x, /*value_is_read=*/true);
   return CheckpointNode::apply(x, at::TensorList(parameters), block);
 }
 

@@ -38,8 +38,9 @@ class ForwardPass {
 };
 
 // block(x). With `checkpoint` and gradients asked for, only x is kept: the backward runs the block again, and gives the same
-// gradients. `parameters` are those that the block uses.
-using Block = std::function<at::Tensor(const at::Tensor&)>;
+// gradients. `parameters` are those that the block uses. What a block gives when it is run again is not read but only
+// differentiated: value_is_read is false then, and its last product need not be computed.
+using Block = std::function<at::Tensor(const at::Tensor& x, bool value_is_read)>;
 at::Tensor run_block(bool checkpoint, const at::Tensor& x, const std::vector<at::Tensor>& parameters, const Block& block);
 
 }  // namespace prudent::models

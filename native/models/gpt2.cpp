@@ -1,9 +1,8 @@
 #include "models/gpt2.h"
 
-#include <ATen/ops/embedding.h>
-
 #include <cmath>
 
+#include "kernels/embedding/embedding.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/linear/linear.h"
 #include "models/attention.h"
@@ -50,8 +49,10 @@ at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) {
 }
 
 // residual + x weight + bias
-at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine) {
-  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .residual = residual});
+at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine, bool value_is_read) {
+  return kernels::linear(
+      x, affine.weight,
+      {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .residual = residual, .value_is_read = value_is_read});
 }
 
 // Outputs first .. first + count - 1 of a projection.
@@ -95,21 +96,21 @@ at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass
   return project_onto(pass.read(x, last), mixed, layer.attention_out);
 }
 
-at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
+at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {
   const Layer& layer = layers_[static_cast<size_t>(index)];
   const at::Tensor mixed = attention(index, x, pass);
   const at::Tensor wide =
       kernels::linear(norm(mixed, layer.feed_forward_norm), layer.up.weight,
                       {.layout = kernels::WeightLayout::InOut, .bias = layer.up.bias, .activation = config_.activation});
-  return project_onto(mixed, wide, layer.down);
+  return project_onto(mixed, wide, layer.down, value_is_read);
 }
 
 at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
-  at::Tensor x = at::embedding(token_embedding_, batch.ids).add(at::embedding(position_embedding_, batch.positions));
+  at::Tensor x = kernels::embedding(token_embedding_, batch.ids).add(kernels::embedding(position_embedding_, batch.positions));
   for (int64_t i = 0; i < config_.layers; ++i) {
     x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
-                  [this, i, pass](const at::Tensor& input) { return block(i, input, *pass); });
+                  [this, i, pass](const at::Tensor& input, bool is_read) { return block(i, input, *pass, is_read); });
   }
   return norm(x, final_norm_);
 }

@@ -27,10 +27,11 @@ class Gpt2 final : public Model {
   Affine take_conv(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init);
   [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
   [[nodiscard]] static at::Tensor project(const at::Tensor& x, const Affine& affine);
-  [[nodiscard]] static at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine);
+  [[nodiscard]] static at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine,
+                                               bool value_is_read = true);
   [[nodiscard]] static Affine columns(const Affine& affine, int64_t first, int64_t count);
   [[nodiscard]] at::Tensor norm(const at::Tensor& x, const Affine& affine) const;
-  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
+  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const;
   [[nodiscard]] at::Tensor attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
 
   at::Tensor token_embedding_;     // [vocab, hidden]

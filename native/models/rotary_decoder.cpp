@@ -1,10 +1,9 @@
 #include "models/rotary_decoder.h"
 
-#include <ATen/ops/embedding.h>
-
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/embedding/embedding.h"
 #include "kernels/gated_linear/gated_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -89,25 +88,25 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   return kernels::linear(mixed, layer.o.weight, {.bias = layer.o.bias, .residual = pass.read(x, last)});
 }
 
-at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x) const {
+at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x, bool value_is_read) const {
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
   const kernels::GatedWeights weights{
       .gate = layer.gate.weight, .up = layer.up.weight, .gate_bias = layer.gate.bias, .up_bias = layer.up.bias};
   const at::Tensor gated = kernels::gated_linear(normed, weights, config_.activation);
-  return kernels::linear(gated, layer.down.weight, {.bias = layer.down.bias, .residual = x});
+  return kernels::linear(gated, layer.down.weight, {.bias = layer.down.bias, .residual = x, .value_is_read = value_is_read});
 }
 
-at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const {
-  return feed_forward(layers_[static_cast<size_t>(index)], attention(index, x, pass));
+at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {
+  return feed_forward(layers_[static_cast<size_t>(index)], attention(index, x, pass), value_is_read);
 }
 
 at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
-  at::Tensor x = at::embedding(embedding_, batch.ids);
+  at::Tensor x = kernels::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
   for (int64_t i = 0; i < config_.layers; ++i) {
     x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
-                  [this, i, pass](const at::Tensor& input) { return block(i, input, *pass); });
+                  [this, i, pass](const at::Tensor& input, bool is_read) { return block(i, input, *pass, is_read); });
   }
   return norm(x, final_norm_);
 }

@@ -29,9 +29,9 @@ class RotaryDecoder final : public Model {
   Projection take_projection(ParameterSource& source, const std::string& name, int64_t out, int64_t in, bool bias);
   [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
   [[nodiscard]] at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;
-  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
+  [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const;
   [[nodiscard]] at::Tensor attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;
-  [[nodiscard]] at::Tensor feed_forward(const Layer& layer, const at::Tensor& x) const;
+  [[nodiscard]] at::Tensor feed_forward(const Layer& layer, const at::Tensor& x, bool value_is_read) const;
 
   bool unit_offset_;
   double embedding_scale_;  // as the weights' dtype rounds it

@@ -65,8 +65,7 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
       // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.
       const at::Tensor loss = logprobs.sum().neg().div(static_cast<double>(result.tokens));
       if (i + 1 == micro.size()) before_last();
-      loss.backward();
-      if (micro.size() > 1) optimizer_.accumulate();
+      optimizer_.backward(loss, /*only_one=*/micro.size() == 1);
       losses.push_back(loss.detach());
       job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
     }

@@ -72,22 +72,32 @@ void Optimizer::check_parameters(const models::NamedTensors& parameters) const {
 
 void Optimizer::drop_gradients() {
   reducer_.reset();
+  taken_in_backward_ = false;
   for (Slot& slot : slots_) {
     slot.parameter.mutable_grad().reset();
-    slot.accumulated.reset();
+    slot.sum.reset();
   }
 }
 
-void Optimizer::accumulate() {
+void Optimizer::backward(const at::Tensor& loss, bool only_one) {
+  if (taken_in_backward_) {
+    loss.backward();
+    return;
+  }
+  kernels::GradientSums sums;
+  for (Slot& slot : slots_) {
+    if (!slot.sum) slot.sum.emplace(slot.state.parameter, only_one ? slot.parameter.scalar_type() : at::kFloat);
+    sums.emplace(slot.parameter.unsafeGetTensorImpl(), &*slot.sum);
+  }
+  {
+    const kernels::ActiveGradientSums active(sums);
+    loss.backward();
+  }
   const c10::NoGradGuard no_grad;
   for (Slot& slot : slots_) {
     at::Tensor& gradient = slot.parameter.mutable_grad();
-    if (!gradient.defined() || gradient.scalar_type() == at::kFloat) continue;
-    if (slot.accumulated.defined()) {
-      slot.accumulated.add_(gradient);
-    } else {
-      slot.accumulated = gradient.to(at::kFloat);
-    }
+    if (!gradient.defined() || (!slot.sum->values().defined() && gradient.scalar_type() == slot.sum->dtype())) continue;
+    slot.sum->add(gradient);
     gradient.reset();
   }
 }
@@ -99,6 +109,7 @@ void Optimizer::start_reducing() {
   reducer_ = std::make_unique<GradientReducer>(options_.group, std::move(parameters),
                                                [this](size_t index) { return take_gradient(slots_[index]); });
   reducer_->start();
+  taken_in_backward_ = true;
 }
 
 void Optimizer::finish_reducing() {
@@ -106,26 +117,24 @@ void Optimizer::finish_reducing() {
   if (reducer_ == nullptr) start_reducing();
   reducer_->finish([this](size_t index, const at::Tensor& gradient) {
     Slot& slot = slots_[index];
-    const at::Tensor sum = gradient.to(slot.parameter.device());
-    if (slot.parameter.scalar_type() == at::kFloat) {
-      slot.parameter.mutable_grad() = sum;
-    } else {
-      slot.accumulated = sum;
-    }
+    if (!slot.sum) slot.sum.emplace(slot.state.parameter, at::kFloat);
+    slot.sum->become(gradient.to(slot.parameter.device()));
   });
   reducer_.reset();
+  taken_in_backward_ = false;
 }
 
 void Optimizer::zero_gradients() {
   const c10::NoGradGuard no_grad;
   for (Slot& slot : slots_) {
-    if (slot.accumulated.defined()) slot.accumulated.zero_();
+    if (slot.sum && slot.sum->values().defined()) slot.sum->values().zero_();
     if (slot.parameter.grad().defined()) slot.parameter.mutable_grad().zero_();
   }
 }
 
 at::Tensor Optimizer::gradient(const Slot& slot) const {
-  const at::Tensor& gradient = slot.accumulated.defined() ? slot.accumulated : slot.parameter.grad();
+  const at::Tensor sum = slot.sum ? slot.sum->values() : at::Tensor();
+  const at::Tensor& gradient = sum.defined() ? sum : slot.parameter.grad();
   return gradient.defined() ? gradient.contiguous() : gradient;
 }
 

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/adamw/adamw.h"
+#include "kernels/common/gradient_sums.h"
 #include "models/model.h"
 #include "training/gradient_reducer.h"
 #include "training/optimizer_memory.h"
@@ -47,9 +49,9 @@ class Optimizer {
 
   // Forget all gradients, also those of an abandoned step.
   void drop_gradients();
-  // Call after the backward of each micro-batch when there is more than one: moves bf16 gradients into fp32 accumulators, so
-  // that the sum over micro-batches is not rounded to 8 bits each time.
-  void accumulate();
+  // Backward of a micro-batch, its gradients added to those of the step so far: in fp32, unless it is the step's only one, so
+  // that sums over micro-batches are not rounded to 8 bits each time.
+  void backward(const at::Tensor& loss, bool only_one);
   // With a group: start_reducing() just before the last backward, so that gradients travel while it runs; finish_reducing() after
   // it, also on a rank that had no backward. From then on every rank holds the sums over all. No-ops in a process that is alone.
   void start_reducing();
@@ -64,8 +66,7 @@ class Optimizer {
   double step(double lr);
 
   [[nodiscard]] bool updates_in_backward() const { return options_.update_in_backward; }
-  // One forward and backward of the whole step: all micro-batches, accumulate() after each but the last, and before_last() just
-  // before the backward of the last one.
+  // One forward and backward() of each micro-batch of the step, and before_last() just before the backward of the last one.
   using BackwardPass = std::function<void(const std::function<void()>& before_last)>;
   // The same update as step(), taken inside the last backward: at no time do more gradients exist than those in flight. With
   // several micro-batches the sums of the earlier ones are there all the same. Clipping needs the norm before the first update,
@@ -83,9 +84,9 @@ class Optimizer {
  private:
   struct Slot {
     std::string name;
-    at::Tensor parameter;           // of the model, carries the gradient
-    kernels::AdamwParameter state;  // gradient is set for each step
-    at::Tensor accumulated;         // fp32 sum of bf16 gradients, or undefined
+    at::Tensor parameter;                     // of the model, carries the gradient
+    kernels::AdamwParameter state;            // gradient is set for each step
+    std::optional<kernels::GradientSum> sum;  // of what this step's backwards gave, where autograd does not keep it
   };
   // The tensors of the state themselves, by the names they have in the file.
   [[nodiscard]] models::NamedTensors state_tensors(const models::NamedTensors& extra) const;
@@ -101,6 +102,8 @@ class Optimizer {
   OptimizerOptions options_;
   OptimizerMemory memory_;
   std::unique_ptr<GradientReducer> reducer_;  // while a step reduces
+  // Gradients are taken as the backward finishes them: all of them come by way of autograd then, which knows when that is.
+  bool taken_in_backward_ = false;
   std::vector<Slot> slots_;
   int64_t step_ = 0;
 };

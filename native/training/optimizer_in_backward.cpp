@@ -20,10 +20,10 @@ constexpr int64_t kWindow = int64_t{8} << 20;
 
 at::Tensor Optimizer::take_gradient(Slot& slot) {
   at::Tensor own = std::exchange(slot.parameter.mutable_grad(), at::Tensor());
-  at::Tensor sum = std::exchange(slot.accumulated, at::Tensor());
-  if (!sum.defined()) return own.defined() ? own.contiguous() : own;
-  if (own.defined()) sum.add_(own);
-  return sum;
+  const std::optional<kernels::GradientSum> sum = std::exchange(slot.sum, std::nullopt);
+  const at::Tensor values = sum ? sum->values() : at::Tensor();
+  if (!values.defined()) return own.defined() ? own.contiguous() : own;
+  return own.defined() ? values.add_(own) : values;
 }
 
 void Optimizer::update(const Slot& slot, const at::Tensor& gradient, const kernels::AdamwOptions& adamw) const {
@@ -66,8 +66,12 @@ double Optimizer::pass_in_backward(const BackwardPass& pass, const std::function
   std::vector<at::Tensor> parameters;
   for (const Slot& slot : slots_) parameters.push_back(slot.parameter);
   std::optional<GradientHooks> hooks;
-  pass([&] { hooks.emplace(parameters, take); });
+  pass([&] {
+    hooks.emplace(parameters, take);
+    taken_in_backward_ = true;
+  });
   hooks.reset();
+  taken_in_backward_ = false;
   // What had a gradient in an earlier micro-batch alone.
   const c10::NoGradGuard no_grad;
   for (size_t index = 0; index < slots_.size(); ++index) take(index);

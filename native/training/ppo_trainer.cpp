@@ -209,8 +209,8 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, i
                                batch.advantages, batch.returns, batch.length, loss_options, &sums);
     const int64_t count = batch.prediction.predicted();
     if (&batch == &micro.back()) optimizer_.start_reducing();
-    (count < tokens ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss).backward();
-    if (micro.size() > 1) optimizer_.accumulate();
+    optimizer_.backward(count < tokens ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss,
+                        /*only_one=*/micro.size() == 1);
     const at::Tensor ratio_error = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
     parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), ratio_error.to(at::kDouble).view({1})}));
     counts.push_back(static_cast<double>(count));

@@ -96,8 +96,7 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
       const at::Tensor loss = kernels::bradley_terry_loss(scores.select(1, 0), scores.select(1, 1), &statistics);
       const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());
       if (i + 1 == micro.size()) before_last();
-      loss.mul(share).backward();
-      if (micro.size() > 1) optimizer_.accumulate();
+      optimizer_.backward(loss.mul(share), /*only_one=*/micro.size() == 1);
       parts.push_back(at::stack({statistics.loss_per_head, statistics.accuracy_per_head}));
       shares.push_back(share);
       job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));

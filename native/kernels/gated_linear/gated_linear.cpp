@@ -49,8 +49,8 @@ struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
       sum.residual = input_gradient(slope_gate, gate, WeightLayout::OutIn);
       out[0] = kernels::matmul(slope_up, up, sum);
     }
-    if (context->needs_input_grad(1)) out[1] = weight_gradient(x, slope_gate, WeightLayout::OutIn);
-    if (context->needs_input_grad(2)) out[2] = weight_gradient(x, slope_up, WeightLayout::OutIn);
+    if (context->needs_input_grad(1)) out[1] = weight_gradient(gate, x, slope_gate, WeightLayout::OutIn);
+    if (context->needs_input_grad(2)) out[2] = weight_gradient(up, x, slope_up, WeightLayout::OutIn);
     // What is asked of inputs counts those that are there.
     const bool has_gate_bias = context->saved_data["has_gate_bias"].toBool();
     const bool has_up_bias = context->saved_data["has_up_bias"].toBool();

@@ -21,6 +21,8 @@ struct LinearOptions {
   at::Tensor bias;      // [out] or undefined
   at::Tensor residual;  // [tokens, out] or undefined
   std::optional<Activation> activation;
+  // False: the result is wanted for its gradients alone and may hold anything. A product less, where ours does it.
+  bool value_is_read = true;
 };
 
 // x [tokens, in], weight by `layout`, all of one dtype, fp32 | bf16 -> [tokens, out]. Differentiable in x, weight, bias,
@@ -28,8 +30,8 @@ struct LinearOptions {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options = {});
 at::Tensor linear_reference(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options = {});
 
-// Gradient of the weight of y = x W in the weight's own layout, and of x.
-at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& grad_y, WeightLayout layout);
+// Gradient of the weight of y = x W in the weight's own layout, undefined when its sum has taken it (gradient_sums.h); and of x.
+at::Tensor weight_gradient(const at::Tensor& weight, const at::Tensor& x, const at::Tensor& grad_y, WeightLayout layout);
 at::Tensor input_gradient(const at::Tensor& grad_y, const at::Tensor& weight, WeightLayout layout);
 // Sums over the rows of grad_y [tokens, out], in fp32, rounded once -> [out].
 at::Tensor bias_gradient(const at::Tensor& grad_y);

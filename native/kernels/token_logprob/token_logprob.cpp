@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "kernels/common/autograd.h"
+#include "kernels/common/gradient_sums.h"
 #include "kernels/common/run_kernel.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packed_weights.h"
@@ -124,7 +125,8 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
   const int64_t tokens = hidden.size(0), step = kept.defined() ? head.vocab() : head.chunk_columns(tokens);
   at::Tensor grad_hidden, grad_weight, grad_bias;
   if (wanted.hidden) grad_hidden = at::empty(hidden.sizes(), hidden.options().dtype(at::kFloat));
-  if (wanted.weight) grad_weight = at::empty(head.weight.sizes(), head.weight.options());
+  GradientSum* const weight_sum = wanted.weight ? gradient_sum_of(head.weight) : nullptr;
+  if (wanted.weight && weight_sum == nullptr) grad_weight = at::empty(head.weight.sizes(), head.weight.options());
   if (wanted.bias) grad_bias = at::empty(head.bias.sizes(), head.bias.options());
   for (int64_t first = 0; first < head.vocab(); first += step) {
     const int64_t columns = std::min(step, head.vocab() - first);
@@ -135,12 +137,15 @@ variable_list run_backward(const at::Tensor& hidden, const Head& head, const at:
                                logsumexps.const_data_ptr<float>(), grad.const_data_ptr<float>()};
     if (tokens > 0) PRUDENT_RUN_KERNEL(logprob_gradient, args, hidden);
     if (wanted.hidden) matmul_into(grad_hidden, slopes, head.weight.narrow(0, first, columns), /*accumulate=*/first > 0);
-    if (wanted.weight) {
+    if (weight_sum != nullptr) {
+      weight_sum->add_rows(first, slopes.t(), hidden);
+    } else if (wanted.weight) {
       at::Tensor rows = grad_weight.narrow(0, first, columns);
       matmul_into(rows, slopes.t(), hidden);
     }
     if (wanted.bias) grad_bias.narrow(0, first, columns).copy_(slopes.sum(0, false, at::kFloat));
   }
+  if (weight_sum != nullptr) weight_sum->finish_rows();
   if (wanted.hidden) grad_hidden = grad_hidden.to(hidden.scalar_type());
   return {grad_hidden, grad_weight, grad_bias};
 }

@@ -91,6 +91,26 @@ TEST_CASE("linear: the same bits with gradients and without") {
   }
 }
 
+TEST_CASE("linear: gradients need no value") {
+  for (const Case& c : cases()) {
+    const Tensors inputs = inputs_of(c, 17, 33, 40);
+    const auto gradients = [&](bool value_is_read) {
+      Tensors leaves;
+      for (const at::Tensor& input : inputs) leaves.push_back(input.clone().requires_grad_());
+      LinearOptions options = options_of(c, leaves);
+      options.value_is_read = value_is_read;
+      kernels::linear(leaves[0], leaves[1], options).backward(normal({17, 40}, 9));
+      for (at::Tensor& leaf : leaves) leaf = leaf.grad();
+      return leaves;
+    };
+    const Tensors with = gradients(true), without = gradients(false);
+    for (size_t i = 0; i < with.size(); ++i) CHECK(without[i].equal(with[i]));
+  }
+  // Nothing waits for a gradient: the value it is.
+  const at::Tensor x = normal({4, 6}, 1), weight = normal({5, 6}, 2);
+  CHECK(kernels::linear(x, weight, {.value_is_read = false}).equal(kernels::linear(x, weight)));
+}
+
 TEST_CASE("linear: a frozen weight gets no gradient, its input does") {
   const at::Tensor x = normal({4, 6}, 1).requires_grad_(), weight = normal({5, 6}, 2);
   const at::Tensor y = kernels::linear(x, weight);

@@ -4,7 +4,9 @@
 #include <ATen/ops/arange.h>
 #include <doctest/doctest.h>
 
+#include "core/cpu_memory.h"
 #include "core/error.h"
+#include "kernels/common/gradient_sums.h"
 #include "kernels/op_check.h"
 #include "support/tolerances.h"
 
@@ -103,6 +105,34 @@ TEST_CASE("token_logprob: logits far apart stay exact") {
       kernels::token_logprob_reference(hidden.to(at::kDouble), weight.to(at::kDouble), std::nullopt, ids, false).logprobs;
   CHECK(error_of(kernels::token_logprob(hidden, weight, std::nullopt, ids, false).logprobs, truth) <= kParityMatmulFp32);
 }
+
+#ifndef PRUDENT_CUDA_EMULATED  // whose chunks are its own
+TEST_CASE("token_logprob: forward and backward take a tenth of the reference's memory beside the weight's gradient") {
+  constexpr int64_t kTokens = 640, kVocab = 50257;
+  const at::Tensor ids = targets(kTokens, kVocab);
+  const auto most = [&](const auto& logprobs_of) {
+    const at::Tensor hidden = normal({kTokens, 8}, 1).requires_grad_(), weight = normal({kVocab, 8}, 2).requires_grad_();
+    kernels::GradientSum sum(weight, at::kFloat);
+    sum.opened();
+    const kernels::GradientSums sums{{weight.unsafeGetTensorImpl(), &sum}};
+    const kernels::ActiveGradientSums scope(sums);
+    release_free_cpu_memory();
+    const int64_t before = cpu_memory().used;
+    logprobs_of(hidden, weight).sum().backward();
+    return cpu_memory().most - before;
+  };
+  const int64_t ours = most([&](const at::Tensor& hidden, const at::Tensor& weight) {
+    return kernels::token_logprob(hidden, weight, std::nullopt, ids, false).logprobs;
+  });
+  const int64_t reference = most([&](const at::Tensor& hidden, const at::Tensor& weight) {
+    return kernels::token_logprob_reference(hidden, weight, std::nullopt, ids, false).logprobs;
+  });
+  if (reference == 0) return;  // PRUDENT_CPU_CACHE=0: nothing is counted
+  CHECK(reference > 2 * kTokens * kVocab * static_cast<int64_t>(sizeof(float)));
+  CHECK(ours < reference / 10);
+  MESSAGE("bytes: " << ours << " of " << reference);
+}
+#endif
 
 TEST_CASE("token_logprob: wrong arguments are named") {
   CHECK_THROWS_WITH_AS(kernels::token_logprob(normal({2, 4}, 1), normal({5, 4}, 2), std::nullopt, targets(2, 5) + 4, false),

@@ -275,23 +275,28 @@ TEST_CASE("ppo: wrong arguments are named") {
   CHECK(error_code([&] { training::exact_kl(*test.policy, *test.reference, rows, {}, 10, Job()); }) == "E_SHAPE");
 }
 
+// One update: Adam divides the rounding of small gradients by their size, so that later updates start from other weights.
 TEST_CASE("ppo: a bfloat16 policy takes the step of the float32 one, up to bfloat16's rounding") {
   const Case test(1);
+  PpoStepInput input = test.input;
+  input.permutations.clear();  // of one epoch that is one mini-batch
   const auto run = [&](at::ScalarType dtype) {
     const auto policy = hashed_model("gpt2", 3, 0, true, dtype), reference = hashed_model("gpt2", 4, 0, false, dtype);
     PpoTrainerOptions options = test.options;
     options.micro_batch_tokens = 13;
+    options.ppo_epochs = 1;
+    options.mini_batch_size = test.queries.rows();
     PpoTrainer trainer(policy, reference, options);
     RolloutOptions rollout;
     rollout.exact_kl = true;
     const PpoStats stats = trainer.step(
-        *training::evaluate_responses(*policy, *reference, test.queries, test.responses, rollout, Job()), test.input, Job());
+        *training::evaluate_responses(*policy, *reference, test.queries, test.responses, rollout, Job()), input, Job());
     return std::map<std::string, double>(stats.begin(), stats.end());
   };
   const auto exact = run(at::kFloat), rounded = run(at::kBFloat16);
   for (const char* name : {"objective/kl", "ppo/returns/mean", "ppo/policy/entropy", "ppo/loss/value", "ppo/grad_norm"}) {
     CAPTURE(name);
-    CHECK(std::abs(rounded.at(name) - exact.at(name)) < 0.05 * std::max(1.0, std::abs(exact.at(name))));
+    CHECK(std::abs(rounded.at(name) - exact.at(name)) < 0.01 * std::max(1.0, std::abs(exact.at(name))));
   }
 }
 
