@@ -69,7 +69,8 @@ class Optimizer {
   // One forward and backward() of each micro-batch of the step, and before_last() just before the backward of the last one.
   using BackwardPass = std::function<void(const std::function<void()>& before_last)>;
   // The same update as step(), taken inside the last backward: at no time do more gradients exist than those in flight. With
-  // several micro-batches the sums of the earlier ones are there all the same. Clipping needs the norm before the first update,
+  // several micro-batches the sums of the earlier ones are there all the same, and the last one's gradients of bf16 weights are
+  // rounded to bf16 before they are added. Clipping needs the norm before the first update,
   // so with max_grad_norm > 0 `pass` runs twice, the first time to measure. Without, a gradient that is not finite
   // (E_NON_FINITE) leaves the parameters updated that came before it. -> the norm before clipping.
   double step_in_backward(double lr, const BackwardPass& pass);

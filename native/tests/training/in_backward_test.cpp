@@ -64,7 +64,7 @@ double largest_difference(const models::NamedTensors& a, const models::NamedTens
 
 }  // namespace
 
-TEST_CASE("in backward: without clipping the same bits as an update after the backward") {
+TEST_CASE("in backward: without clipping the same numbers as an update after the backward") {
   for (const std::string name : {"gpt2", "gemma", "llama"}) {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       for (const int64_t batch_tokens : {1000, 12}) {
@@ -74,9 +74,11 @@ TEST_CASE("in backward: without clipping the same bits as an update after the ba
           const Trained after = reward_steps(name, dtype, {.weight_decay = 0.1}, batch_tokens, checkpoint);
           const Trained inside =
               reward_steps(name, dtype, {.weight_decay = 0.1, .update_in_backward = true}, batch_tokens, checkpoint);
-          CHECK(same_bits(after.parameters, inside.parameters));
-          CHECK(inside.loss == after.loss);
-          CHECK(relative(inside.grad_norm, after.grad_norm) < 1e-6);
+          // With several micro-batches in bf16 the last one's gradient is rounded before it is added to the others' sum.
+          const bool same = dtype == at::kFloat || batch_tokens == 1000;
+          CHECK(largest_difference(inside.parameters, after.parameters) <= (same ? 0 : kRoundedGradientTolerance));
+          CHECK(relative(inside.loss, after.loss) <= (same ? 0 : kRoundedGradientTolerance));
+          CHECK(relative(inside.grad_norm, after.grad_norm) < (same ? 1e-6 : kRoundedGradientTolerance));
         }
       }
     }
@@ -84,7 +86,7 @@ TEST_CASE("in backward: without clipping the same bits as an update after the ba
     for (const int64_t batch_tokens : {1000, 6}) {
       const Trained after = language_steps(name, {}, batch_tokens);
       const Trained inside = language_steps(name, {.update_in_backward = true}, batch_tokens);
-      CHECK(same_bits(after.parameters, inside.parameters));
+      CHECK(largest_difference(inside.parameters, after.parameters) < kRegroupTolerance);
     }
   }
 }
