@@ -92,8 +92,9 @@ at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x, 
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
   const kernels::GatedWeights weights{
       .gate = layer.gate.weight, .up = layer.up.weight, .gate_bias = layer.gate.bias, .up_bias = layer.up.bias};
-  const at::Tensor gated = kernels::gated_linear(normed, weights, config_.activation);
-  return kernels::linear(gated, layer.down.weight, {.bias = layer.down.bias, .residual = x, .value_is_read = value_is_read});
+  return kernels::gated_feed_forward(
+      normed, weights, config_.activation,
+      {.weight = layer.down.weight, .bias = layer.down.bias, .residual = x, .value_is_read = value_is_read});
 }
 
 at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {

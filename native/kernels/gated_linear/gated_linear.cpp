@@ -76,4 +76,21 @@ at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activa
                                 is_differentiated({x, weights.gate, weights.up, weights.gate_bias, weights.up_bias}));
 }
 
+at::Tensor gated_feed_forward(const at::Tensor& x, const GatedWeights& weights, Activation activation,
+                              const DownProjection& down) {
+  const bool differentiated =
+      is_differentiated({x, weights.gate, weights.up, weights.gate_bias, weights.up_bias, down.weight, down.bias, down.residual});
+  if (differentiated || !matmul_on_tiles(x)) {
+    return linear(gated_linear(x, weights, activation), down.weight,
+                  {.bias = down.bias, .residual = down.residual, .value_is_read = down.value_is_read});
+  }
+  const MatmulEpilogue gated{.bias = weights.up_bias,
+                             .activation = activation,
+                             .gate = weights.gate.t(),
+                             .gate_bias = weights.gate_bias,
+                             .keep_weights = true};
+  return matmul_after_gated(x, {weights.up.t(), gated}, down.weight.t(),
+                            {.bias = down.bias, .residual = down.residual, .keep_weights = true});
+}
+
 }  // namespace prudent::kernels

@@ -18,4 +18,17 @@ struct GatedWeights {
 at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activation activation);
 at::Tensor gated_linear_reference(const at::Tensor& x, const GatedWeights& weights, Activation activation);
 
+// The whole feed-forward block: gated_linear(x, weights, activation) down^T + down_bias + residual; down [out, intermediate],
+// residual [tokens, out] or undefined -> [tokens, out]. Differentiable in all of them.
+struct DownProjection {
+  at::Tensor weight;          // [out, intermediate]
+  at::Tensor bias;            // [out] or undefined
+  at::Tensor residual;        // [tokens, out] or undefined
+  bool value_is_read = true;  // as LinearOptions::value_is_read
+};
+at::Tensor gated_feed_forward(const at::Tensor& x, const GatedWeights& weights, Activation activation,
+                              const DownProjection& down);
+at::Tensor gated_feed_forward_reference(const at::Tensor& x, const GatedWeights& weights, Activation activation,
+                                        const DownProjection& down);
+
 }  // namespace prudent::kernels

@@ -98,18 +98,30 @@ MatmulArgs product_args(const at::Tensor& left, const at::Tensor& right, const a
           .out_stride = out.stride(0)};
 }
 
-at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue) {
+// What a product takes or leaves in the order of tiles (matmul_kernel.h), padded to whole blocks of rows.
+struct TileOrder {
+  int64_t rows;  // without the padding
+  bool left = false, out = false;
+};
+constexpr int64_t kTileRows = 32;
+
+at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue,
+                    const TileOrder& order) {
   const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
   const at::Tensor gate = epilogue.gate.defined() ? with_dense_dimension(epilogue.gate) : at::Tensor();
   const at::Tensor bias = epilogue.bias.defined() ? epilogue.bias.contiguous() : at::Tensor();
   const at::Tensor gate_bias = epilogue.gate_bias.defined() ? epilogue.gate_bias.contiguous() : at::Tensor();
   const at::Tensor residual = epilogue.residual.defined() ? with_dense_rows(epilogue.residual) : at::Tensor();
-  const std::vector<int64_t> shape{left.size(0), right.size(1)};
+  const int64_t padded_rows = (order.rows + kTileRows - 1) / kTileRows * kTileRows;
+  const std::vector<int64_t> shape{order.out ? padded_rows : order.rows, right.size(1)};
   const at::Tensor out = at::empty(shape, left.options());
   const bool saves = epilogue.saved != nullptr && epilogue.activation.has_value();
   if (saves) *epilogue.saved = at::empty(shape, left.options());
   if (saves && gate.defined()) *epilogue.saved_gate = at::empty(shape, left.options());
   MatmulArgs args = product_args(left, right, out);
+  args.rows = order.rows;
+  args.left_tiles = order.left ? left.const_data_ptr() : nullptr;
+  args.out_tiles = order.out;
   if (gate.defined()) args.gate_right = right_operand(gate);
   args.bias = data_or_null(bias);
   args.gate_bias = data_or_null(gate_bias);
@@ -135,7 +147,27 @@ at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, const MatmulE
   check_operands(left, right, "right");
   check_epilogue(left, right, epilogue);
   const bool empty = left.numel() == 0 || right.numel() == 0;
-  return matmul_on_tiles(left) && !empty ? on_tiles(left, right, epilogue) : matmul_reference(left, right, epilogue);
+  return matmul_on_tiles(left) && !empty ? on_tiles(left, right, epilogue, {.rows = left.size(0)})
+                                         : matmul_reference(left, right, epilogue);
+}
+
+at::Tensor matmul_after_gated(const at::Tensor& left, const GatedProduct& gated, const at::Tensor& right,
+                              const MatmulEpilogue& epilogue) {
+  check_operands(left, gated.right, "gated.right");
+  check_epilogue(left, gated.right, gated.epilogue);
+  PRUDENT_CHECK(gated.epilogue.gate.defined(), "E_SHAPE", "gated.gate", "[depth, columns]", "none");
+  PRUDENT_CHECK(gated.epilogue.saved == nullptr && epilogue.saved == nullptr, "E_RANGE", "saved", "nothing to save", "a tensor");
+  const int64_t rows = left.size(0);
+  const bool empty = left.numel() == 0 || gated.right.numel() == 0 || right.numel() == 0;
+  const bool whole_tiles = left.scalar_type() == at::kBFloat16 && gated.right.size(1) % kTileRows == 0;
+  if (!matmul_on_tiles(left) || empty || !whole_tiles) {
+    return matmul(matmul(left, gated.right, gated.epilogue), right, epilogue);
+  }
+  // Checked as the product of a tensor of this shape would be.
+  const at::Tensor middle = on_tiles(left, gated.right, gated.epilogue, {.rows = rows, .out = true});
+  check_operands(middle, right, "right");
+  check_epilogue(middle.narrow(0, 0, rows), right, epilogue);
+  return on_tiles(middle, right, epilogue, {.rows = rows, .left = true});
 }
 
 void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& right_in, bool accumulate) {

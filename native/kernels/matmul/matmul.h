@@ -34,6 +34,15 @@ struct MatmulEpilogue {
 at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, const MatmulEpilogue& epilogue = {});
 at::Tensor matmul_reference(const at::Tensor& left, const at::Tensor& right, const MatmulEpilogue& epilogue = {});
 
+// matmul(matmul(left, gated.right, gated.epilogue), right, epilogue), to the bit; on tiles in bf16 what is in the middle is
+// written as the second product reads it. Neither product may save anything.
+struct GatedProduct {
+  at::Tensor right;  // [depth, columns]
+  MatmulEpilogue epilogue;
+};
+at::Tensor matmul_after_gated(const at::Tensor& left, const GatedProduct& gated, const at::Tensor& right,
+                              const MatmulEpilogue& epilogue = {});
+
 // out [rows, columns], rows dense, of the operands' dtype or fp32: = left . right, or += with `accumulate` (fp32 alone).
 void matmul_into(at::Tensor& out, const at::Tensor& left, const at::Tensor& right, bool accumulate = false);
 

@@ -165,22 +165,28 @@ class Product {
   Epilogue<T, Out> epilogue_;
 };
 
+// The slab of rows first .. end - 1, packed now unless it came so.
+template <typename T, int kPlanes>
+const char* packed_slab(const MatmulArgs& args, const Plan& plan, int64_t first, int64_t end) {
+  if (args.left_tiles != nullptr) return static_cast<const char*>(args.left_tiles) + first / kBlock * plan.block_bytes;
+  char* left = static_cast<char*>(shared_workspace(static_cast<size_t>(plan.slab_rows / kBlock * plan.block_bytes)));
+  parallel_for(ceil_div(end - first, kBlock), 1, [&](int64_t begin, int64_t last) {
+    for (int64_t b = begin; b < last; ++b) {
+      pack_left<T, kPlanes>(args, plan, first + b * kBlock, end, left + b * plan.block_bytes);
+    }
+  });
+  return left;
+}
+
 template <typename T, typename Out, int kPlanes>
 void run(const MatmulArgs& args) {
   const Plan plan(args, kPlanes);
-  const int64_t slab_blocks = plan.slab_rows / kBlock;
-  char* left = static_cast<char*>(shared_workspace(static_cast<size_t>(slab_blocks * plan.block_bytes)));
   for (int64_t row = 0; row < args.rows; row += plan.slab_rows) {
-    const int64_t end_row = min_of(args.rows, row + plan.slab_rows), row_blocks = ceil_div(end_row - row, kBlock);
-    parallel_for(row_blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        pack_left<T, kPlanes>(args, plan, row + b * kBlock, end_row, left + b * plan.block_bytes);
-      }
-    });
-    const int64_t row_tasks = ceil_div(end_row - row, plan.task_rows);
+    const int64_t end_row = min_of(args.rows, row + plan.slab_rows);
+    const char* left = packed_slab<T, kPlanes>(args, plan, row, end_row);
     Plan slab = plan;
-    slab.row_tasks = row_tasks;
-    parallel_for(plan.panels * row_tasks, 1,
+    slab.row_tasks = ceil_div(end_row - row, plan.task_rows);
+    parallel_for(plan.panels * slab.row_tasks, 1,
                  [&](int64_t begin, int64_t end) { Product<T, Out, kPlanes>(args, slab, left, row, end_row).run(begin, end); });
   }
 }

@@ -52,6 +52,13 @@ PRUDENT_VEC void finish_vector(const MatmulArgs& args, int64_t row, int64_t colu
   store_result(out, x, n);
 }
 
+// Where 16 columns of a row lie in a left operand of tiles: [32 rows][step of depth][2 tiles][16 rows][32 depth].
+template <typename Out>
+PRUDENT_VEC Out* place_in_tiles(const MatmulArgs& args, int64_t row, int64_t column) {
+  const int64_t block = row / kBlock * kBlock * args.columns, step = column / kTileDepth * kBlock * kTileDepth;
+  return static_cast<Out*>(args.out) + block + step + row % kBlock * kTileDepth + column % kTileDepth;
+}
+
 template <typename T, typename Out>
 PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, Vec up, Vec gate) {
   if (args.bias != nullptr) up += load_at(static_cast<const T*>(args.bias) + column, n);
@@ -61,7 +68,9 @@ PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_
     store_result(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
   }
   const Vec activated_gate = activated(rounded<T>(gate), args.activation);  // rounded as above
-  store_result(static_cast<Out*>(args.out) + row * args.out_stride + column, activated_gate * rounded<T>(up), n);
+  Out* out =
+      args.out_tiles ? place_in_tiles<Out>(args, row, column) : static_cast<Out*>(args.out) + row * args.out_stride + column;
+  store_result(out, activated_gate * rounded<T>(up), n);
 }
 
 // Rows [rows, 32] of a block: of a gated product columns 0-15 are the second factor, 16-31 the gate.

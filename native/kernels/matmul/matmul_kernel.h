@@ -21,6 +21,7 @@ struct MatmulArgs {
   MatmulOperand left, right;
   MatmulOperand gate_right;  // gated: a second right operand; data null otherwise
   const void* packed_right;  // both of them as matmul_pack_right leaves them, or null
+  const void* left_tiles;    // the left operand as out_tiles leaves it, or null
   bool bf16;                 // operands, bias, residual, saved; else fp32
   bool out_bf16;
 
@@ -34,6 +35,9 @@ struct MatmulArgs {
   void* out;         // [rows, columns]
   int64_t out_stride;
   bool accumulate;  // fp32 out: out += product
+  // Gated, bf16, columns a multiple of 32: the result as the next product's left operand, [rows padded to 32, columns] in the
+  // order of tiles; what the padding holds nobody reads.
+  bool out_tiles;
 };
 
 // For machines with has_amx() alone.
