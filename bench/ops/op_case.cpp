@@ -62,6 +62,29 @@ Tensors with_graph(const Function& function, const Tensors& leaves) {
   return function(leaves);
 }
 
+Tensors without_graph(const Function& function, const Tensors& inputs) {
+  const c10::AutoGradMode off(false);
+  return function(inputs);
+}
+
+// Outputs, then the gradients of sum(outputs * weights_of(outputs)) in the inputs.
+Tensors with_gradients(const Function& function, const Tensors& inputs,
+                       const std::function<Tensors(const Tensors&)>& weights_of) {
+  const Tensors leaves = leaves_of(inputs);
+  Tensors results = with_graph(function, leaves);
+  const Tensors gradients = torch::autograd::grad(results, leaves, weights_of(results));
+  for (at::Tensor& result : results) result = result.detach();
+  results.insert(results.end(), gradients.begin(), gradients.end());
+  return results;
+}
+
+Tensors widened(Tensors tensors) {
+  for (at::Tensor& tensor : tensors) {
+    if (tensor.scalar_type() == at::kBFloat16) tensor = tensor.to(at::kFloat);
+  }
+  return tensors;
+}
+
 }  // namespace
 
 OpCase make_op_case(const Json& spec, const at::Device& device) {
@@ -83,25 +106,21 @@ const char* pass_name(Pass pass) { return kPasses[static_cast<size_t>(pass)].fir
 
 Tensors evaluate(const OpCase& op, Implementation which) {
   const Function& function = op.checked(which);
-  if (!op.differentiable) {
-    const c10::AutoGradMode off(false);
-    return function(op.inputs);
-  }
-  const Tensors leaves = leaves_of(op.inputs);
-  Tensors results = with_graph(function, leaves);
-  Tensors gradients = torch::autograd::grad(results, leaves, output_weights(results));
-  for (at::Tensor& result : results) result = result.detach();
-  results.insert(results.end(), gradients.begin(), gradients.end());
-  return results;
+  return op.differentiable ? with_gradients(function, op.inputs, output_weights) : without_graph(function, op.inputs);
+}
+
+Tensors evaluate_truth(const OpCase& op) {
+  const Function& function = op.checked(Implementation::Reference);
+  if (!op.differentiable) return without_graph(function, widened(op.inputs));
+  // The weights of the outputs are bf16 where the outputs of the bf16 case are.
+  const Tensors rounded = without_graph(function, op.inputs);
+  return with_gradients(function, widened(op.inputs), [&](const Tensors&) { return widened(output_weights(rounded)); });
 }
 
 std::function<void()> make_body(const OpCase& op, Implementation which, Pass pass) {
   const Function& function = op.function(which);
   if (!op.differentiable || pass == Pass::Forward) {
-    return [function, inputs = op.inputs] {
-      const c10::AutoGradMode off(false);
-      function(inputs);
-    };
+    return [function, inputs = op.inputs] { without_graph(function, inputs); };
   }
   const Tensors leaves = leaves_of(op.inputs);
   const Tensors outputs = with_graph(function, leaves);

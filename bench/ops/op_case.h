@@ -45,6 +45,9 @@ const char* pass_name(Pass pass);
 
 // Outputs and, where there are any, the gradients of sum(outputs * fixed random weights) in the inputs.
 Tensors evaluate(const OpCase& op, Implementation which);
+// The same of the reference in fp32 on the numbers that a bf16 case holds: what bf16 results are held against. An operation that
+// keeps its own state (adamw) computes in fp32 as it is.
+Tensors evaluate_truth(const OpCase& op);
 // The body that a pass times.
 std::function<void()> make_body(const OpCase& op, Implementation which, Pass pass);
 

@@ -30,10 +30,17 @@ const Json& member(const Json& object, const char* name) {
 
 struct Loaded {
   OpCase op;
-  Implementation implementation;
+  std::optional<Implementation> implementation;  // none: the truth, which is compared with and never timed
   Pass pass;
   std::function<void()> body;
 };
+
+std::optional<Implementation> parse_implementation(const std::string& name) {
+  if (name == "ours") return Implementation::Ours;
+  if (name == "reference") return Implementation::Reference;
+  PRUDENT_CHECK(name == "truth", "E_RANGE", "implementation", "ours, reference or truth", name);
+  return std::nullopt;
+}
 
 class Server {
  public:
@@ -49,10 +56,9 @@ class Server {
   static Json hello() { return Json::Object{{"versions", Json::Object{{"libtorch", TORCH_VERSION}}}}; }
 
   Json load(const Json& options) {
-    const bool ours = member(options, "implementation").as_string("implementation") == "ours";
     loaded_.reset();
     loaded_ = {make_op_case(member(options, "case"), device_),
-               ours ? Implementation::Ours : Implementation::Reference,
+               parse_implementation(member(options, "implementation").as_string("implementation")),
                parse_pass(member(options, "pass").as_string("pass")),
                {}};
     int64_t held = 0;
@@ -64,7 +70,8 @@ class Server {
   Json check() {
     PRUDENT_CHECK(loaded_.has_value(), "E_STATE", "check", "a loaded case", "none");
     Json results;
-    const Tensors tensors = evaluate(loaded_->op, loaded_->implementation);
+    const Tensors tensors =
+        loaded_->implementation ? evaluate(loaded_->op, *loaded_->implementation) : evaluate_truth(loaded_->op);
     for (size_t i = 0; i < tensors.size(); ++i) {
       const at::Tensor flat = tensors[i].to(at::kCPU, at::kDouble).contiguous().view({-1});
       const int64_t stride = std::max<int64_t>(1, flat.numel() / kChecked);
@@ -81,7 +88,8 @@ class Server {
       return Json::Object{{"seconds", copy_seconds(copy->as_number("copy"), device_, kLeastSeconds)}};
     }
     PRUDENT_CHECK(loaded_.has_value(), "E_STATE", "run", "a loaded case", "none");
-    if (!loaded_->body) loaded_->body = make_body(loaded_->op, loaded_->implementation, loaded_->pass);
+    PRUDENT_CHECK(loaded_->implementation.has_value(), "E_STATE", "run", "ours or reference", "truth");
+    if (!loaded_->body) loaded_->body = make_body(loaded_->op, *loaded_->implementation, loaded_->pass);
     return Json::Object{{"seconds", seconds_per_call(loaded_->body, device_, kLeastSeconds)}};
   }
 

@@ -2,7 +2,7 @@
 import { root } from '../../scripts/setup/folders.mjs'
 import { alternate } from './alternate.mjs'
 import { CommandSide } from './command-side.mjs'
-import { compareResults, TOLERANCES } from './equal.mjs'
+import { allowedErrors, compareResults, TOLERANCES } from './equal.mjs'
 import { limitSeconds, mergeProducts } from './limit.mjs'
 import { describeCommit, describeMachine, releaseMachine, withMachine } from './machine.mjs'
 import { startSide } from './sides.mjs'
@@ -18,6 +18,7 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {object} [params] of its checks and runs
  * @property {string} [like] works in the process of this other contestant (named before it), with other params
  * @property {boolean} [checked] false: a training step that its process' first check has left no fresh weights for
+ * @property {boolean} [timed] false: only compared with
  * @property {boolean} [optional] left out, with its reason, where it fails instead of failing the job
  * @property {boolean} [limited] false: the job's limit is not this contestant's
  * @property {string} [keepAs] which kept side works for it
@@ -38,6 +39,8 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {Record<string, number | Record<string, number>>} [tolerances] by dtype
  * @property {Record<string, { reference: string, tolerances: Record<string, number | null> }>} [also] by dtype: a second reference of the
  *   same dtype, for results that the dtype itself moves (an update that bf16 weights round away)
+ * @property {Record<string, { reference: string, yardstick: string, factor: number, floor: number, most: number }>} [truths] by dtype, instead of
+ *   both: what contestants are compared with, and the one by whose error ours is judged
  * @property {{ products?: import('./limit.mjs').Product[], extraFlops?: number, copyOf?: string }} [limit]
  * @property {Record<string, string>} [about] sizes, for the row
  */
@@ -56,7 +59,7 @@ export async function runJob(job, environment) {
     for (const contestant of present) started.push(await start(contestant, environment, started))
     const problems = await check(job, started, say)
     const wrong = new Set(problems.map(({ name }) => name))
-    const fit = started.filter(({ name }) => !wrong.has(name))
+    const fit = started.filter(({ name, timed }) => timed !== false && !wrong.has(name))
     const limit = await startLimit(job, started, environment)
     if (limit) started.push(limit)
     const measured = await alternate(limit ? [...fit, ...limit.contestants] : fit, { ...environment, progress: say })
@@ -80,7 +83,9 @@ async function obtainSide(kind, name, environment, command) {
 }
 
 function divide(job, { peers, only = [], nativeBench }) {
-  const isNamed = ({ name }) => only.length === 0 || name === job.reference || only.some((word) => name.includes(word))
+  const comparedWith = namesComparedWith(job)
+  const isNamed = ({ name }) =>
+    only.length === 0 || comparedWith.includes(name) || only.some((word) => name.includes(word))
   const hosts = new Set(job.contestants.filter(isNamed).map(({ like }) => like))
   const wanted = job.contestants.filter((one) => isNamed(one) || hosts.has(one.name))
   const whyAbsent = ({ kind }) =>
@@ -115,22 +120,41 @@ async function check(job, started, say) {
   const checked = started.filter((contestant) => contestant.checked !== false)
   const results = new Map()
   for (const contestant of checked) results.set(contestant.name, await resultsOf(contestant))
-  if (!results.has(job.reference)) say(`${job.name}: NOT CHECKED, the reference (${job.reference}) is not there`)
+  const absent = namesComparedWith(job).filter((name) => !results.has(name))
+  if (absent.length > 0) say(`${job.name}: NOT CHECKED, the reference (${absent.join(', ')}) is not there`)
   return checked.flatMap(({ name, dtype }) => {
     const own = results.get(name)
     if (own instanceof Error) {
       say(`${job.name}: ${name} is left out: ${own.message.trim().split('\n').at(-1)}`)
       return [{ name }]
     }
-    return referencesOf(job, dtype)
+    return referencesOf(job, { name, dtype }, results)
       .filter(({ reference }) => reference !== name && results.has(reference))
       .flatMap((one) => differences({ job, name, own, ...one, truth: results.get(one.reference), say }))
   })
 }
 
-/** What a contestant of this dtype is compared with: the job's reference, and where there is one the reference of its own dtype. */
-function referencesOf({ reference, tolerances = TOLERANCES, also = {} }, dtype) {
+function namesComparedWith({ reference, truths = {} }) {
+  return [reference, ...Object.values(truths).map((one) => one.reference)]
+}
+
+/**
+ * What a contestant of this dtype is compared with: the truth of its dtype where the job has one; else the job's reference, and where
+ * there is one the reference of its own dtype.
+ */
+function referencesOf(job, { name, dtype }, results) {
+  const { reference, tolerances = TOLERANCES, also = {}, truths = {} } = job
+  const isOurs = job.comparisons.some(({ ours }) => ours === name)
+  if (truths[dtype]) return [truthOf(truths[dtype], isOurs, results)]
   return [{ reference, tolerances: tolerances[dtype] }, ...(also[dtype] ? [also[dtype]] : [])]
+}
+
+/** The truth and what a contestant may be off from it; a peer only by what is no gross mistake. */
+function truthOf({ reference, yardstick, ...rule }, isOurs, results) {
+  const truth = results.get(reference)
+  const measured = isOurs && truth && results.get(yardstick)
+  const errors = measured ? compareResults(measured, truth, rule.most).errors : undefined
+  return { reference, tolerances: allowedErrors(errors, rule) }
 }
 
 /** What a contestant computes; of an optional one also the error that it ends with. */

@@ -54,6 +54,20 @@ describe('results are compared before anything is timed', () => {
   })
 })
 
+describe('bf16 is held against the truth, by the yardstick’s own error', () => {
+  const rule = { factor: 2, floor: 0.004, most: 0.25 }
+
+  test.each([
+    ['twice the yardstick’s error', { yardstick: 0.1, allowed: 0.2 }],
+    ['half a unit in the last place where the yardstick is exact', { yardstick: 0, allowed: 0.004 }],
+    ['never what would be a mistake of substance', { yardstick: 0.9, allowed: 0.25 }],
+    ['gross mistakes alone where there is no yardstick', { yardstick: undefined, allowed: 0.25 }],
+  ])('%s is allowed', async (_, { yardstick, allowed }) => {
+    const { allowedErrors } = await support('equal')
+    expect(allowedErrors(yardstick === undefined ? undefined : { y: yardstick }, rule)('y')).toBe(allowed)
+  })
+})
+
 /** A job of fake sides: real processes that speak the protocol, hold some memory and answer with what they were told. */
 function fakeJob(answers: Record<string, number[]>) {
   const contestants = Object.entries(answers).map(([name, scores]) => ({
@@ -104,6 +118,38 @@ describe('a job', () => {
       expect.stringContaining('ours: against third: scores is off by'),
       expect.stringContaining('peer: against third: scores is off by'),
     ])
+  })
+
+  describe('with a truth', () => {
+    const truths = { float32: { reference: 'truth', yardstick: 'peer', factor: 2, floor: 0.004, most: 0.25 } }
+    const withTruth = (answers: Record<string, number[]>) => {
+      const job = fakeJob(answers)
+      const contestants = job.contestants.map((one) => ({
+        ...one,
+        ...(one.name === 'truth' ? { timed: false } : {}),
+      }))
+      return runFake(answers, 1, { contestants, truths })
+    }
+
+    test('ours may be off by twice what the peer is off by, the truth is never timed', async () => {
+      const { rows, problems, said } = await withTruth({ ours: [1, 2.15], peer: [1, 1.8], truth: [1, 2] })
+      expect(problems).toEqual([])
+      expect(rows).toHaveLength(1)
+      expect(said.filter((line: string) => /^(round|warm-up).* truth:/.test(line))).toEqual([])
+    })
+
+    test('ours off by more has no row, a peer off by as much has one', async () => {
+      const { rows, problems } = await withTruth({ ours: [1, 2.15], peer: [1, 2.02], truth: [1, 2] })
+      expect(rows).toEqual([])
+      expect(problems).toEqual([
+        expect.stringContaining('ours: against truth: scores is off by 0.0750, allowed is 0.02'),
+      ])
+    })
+
+    test('a peer that is grossly wrong has none', async () => {
+      const { problems } = await withTruth({ ours: [1, 2], peer: [1, 3], truth: [1, 2] })
+      expect(problems).toEqual([expect.stringContaining('peer: against truth: scores is off by')])
+    })
   })
 
   test('fails with what the side said when it dies', async () => {
