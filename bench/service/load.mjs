@@ -69,7 +69,7 @@ async function measure({ ours, peer, bodies, size, row, say, only }) {
   if (only.length === 0 || only.some((word) => 'limits'.includes(word))) {
     for (const limits of LIMITS) {
       const name = limits.fixedShapes ? 'no two requests share a forward' : `${limits.maxBatchTokens} tokens`
-      const { points, peakBytes } = await pointsOf(ours(limits), bodies, [size.manyConnections], { ...size, say })
+      const { points, peakBytes } = await pointsOf(name, ours(limits), bodies, { ...size, say })
       measured.push(row(`limit: ${name}`, { points, peakBytes, limits }))
     }
   }
@@ -120,17 +120,15 @@ async function curvesOf(sides, bodies, { connections, seconds, problems, say }) 
   }
 }
 
-async function pointsOf(side, bodies, connections, { seconds, say }) {
+async function pointsOf(name, side, bodies, { manyConnections: connections, seconds, say }) {
   const server = new HttpServer(side)
   try {
     const points = []
     await withMachine(async () => {
       await server.start()
       await load(server.url, bodies, { connections: 8, seconds: WARM_UP_SECONDS })
-      for (const count of connections) {
-        points.push(await load(server.url, bodies, { connections: count, seconds }))
-        tell(say, side.args.at(-1), points.at(-1))
-      }
+      points.push(await load(server.url, bodies, { connections, seconds }))
+      tell(say, name, points[0])
     })
     return { points, peakBytes: server.peakBytes }
   } finally {
