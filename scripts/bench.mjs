@@ -15,7 +15,7 @@ import { filesBelow } from './setup/stamps.mjs'
 
 const HELP = `npm run bench -- [WORD …] [options]     e.g. npm run bench -- training/ppo
 
-  WORD            part of a bench's name: training/score, training/ppo, ops/ops, rms_norm …; none: all
+  WORD            part of a bench's name: training/score, training/ppo, service/load, ops/ops, rms_norm …; none: all
   --list          names the benches
   --quick         tiny models and shapes, one round: tries the suite, says nothing about speed (results go to a temporary folder)
   --rounds N      rounds of A B A B (default 5 for operations, 3 for training)
@@ -46,11 +46,12 @@ function say(line) {
   process.stderr.write(`bench: ${line}\n`)
 }
 
-/** bench/training/*.mjs and bench/ops/ops.mjs; a word that names none of the files is looked for inside the files of many jobs. */
+/** bench/training/*.mjs, bench/service/load.mjs and bench/ops/ops.mjs; a word that names none of the files is looked for inside the files of many jobs. */
 function benchFiles(words) {
-  const files = ['training', 'ops'].flatMap((folder) =>
+  const programs = ['training', 'ops'].flatMap((folder) =>
     filesBelow(join(root, 'bench', folder), (file) => file.endsWith('.mjs')).map((file) => relative(root, file)),
   )
+  const files = [...programs, 'bench/service/load.mjs']
   const matches = (file) => words.some((word) => `${file} ${file.replace(/\.mjs$/, '')}`.includes(word))
   const chosen = files.filter(matches)
   if (words.length === 0 || chosen.length > 0) return words.length === 0 ? files : chosen

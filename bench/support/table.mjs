@@ -8,7 +8,7 @@ const UNITS = [
 ]
 
 /** Three digits are what a spread of some percent supports. */
-function digits(value) {
+export function digits(value) {
   if (value >= 100) return value.toFixed(0)
   return value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }
@@ -16,6 +16,10 @@ function digits(value) {
 export function seconds(value) {
   const [unit, name] = UNITS.find(([size]) => value >= size) ?? UNITS.at(-1)
   return `${digits(value / unit)} ${name}`
+}
+
+export function milliseconds(value) {
+  return `${digits(1000 * value)} ms`
 }
 
 function times({ p20, p50, p80 }) {

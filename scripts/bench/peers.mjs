@@ -1,7 +1,7 @@
 // The peers' Python environments: installed once into the cache, found there afterwards, and named aloud where they cannot be had.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { run } from '../setup/command.mjs'
 import { cacheFolder, root, toolEnvironment } from '../setup/folders.mjs'
 import { withLock } from '../setup/lock.mjs'
@@ -76,5 +76,31 @@ export async function findPeer(name, { mayInstall = true } = {}) {
     if (problem === undefined) return installed(folder, python)
     rmSync(folder, { recursive: true, force: true })
     return { missing: `pip could not install bench/peers/requirements-${name}.txt: ${problem}` }
+  })
+}
+
+/**
+ * The peer of today with what serves it over HTTP: a few packages in a folder of their own, so that the large environment stays as it is.
+ * @param {{ python: string, env: Record<string, string> }} today
+ */
+export async function findServicePeer(today) {
+  const requirements = requirementsOf('service')
+  const print = createHash('sha256').update(readFileSync(requirements)).update(today.python).digest('hex').slice(0, 8)
+  const folder = join(cacheFolder(), `peers-service-${print}`)
+  const env = { ...today.env, PYTHONPATH: [folder, today.env.PYTHONPATH].filter(Boolean).join(delimiter) }
+  if ((await run(today.python, ['-c', 'import fastapi, uvicorn'], { env: today.env })).status === 0) return today
+  if (existsSync(join(folder, 'complete'))) return { python: today.python, env }
+  return withLock(join(cacheFolder(), 'peers.lock'), 'an installation of the peers', async () => {
+    rmSync(folder, { recursive: true, force: true })
+    const { status, output } = await run(today.python, [...PIP, '--target', folder, '-r', requirements], {
+      env: toolEnvironment(),
+      log: join(root, 'build', 'logs', 'peers-service.log'),
+    })
+    if (status !== 0)
+      return {
+        missing: `pip could not install bench/peers/requirements-service.txt: ${output.trim().split('\n').at(-1)}`,
+      }
+    writeFileSync(join(folder, 'complete'), '')
+    return { python: today.python, env }
   })
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { drawCurves } from '../../bench/support/curves.mjs'
 import { latestRows, readRows } from '../../bench/support/results.mjs'
+import { serviceTables } from '../../bench/support/service-table.mjs'
 import { fullTables, replaceBetween, shortTable } from '../../bench/support/table.mjs'
 import { root } from '../setup/folders.mjs'
 
@@ -19,6 +20,7 @@ export async function writeTables(say) {
   const points = rows.filter(({ curve }) => curve)
   const contents = {
     'docs/benchmarks.md': { jobs: tablesOf(compared, 'training/'), ops: tablesOf(compared, 'ops/') },
+    'docs/serving.md': { service: serviceTables(rows.filter(({ job }) => job === 'service/load')) || NONE },
     'README.md': { summary: shortTable(forReadme(compared)) },
   }
   for (const [file, parts] of Object.entries(contents)) {

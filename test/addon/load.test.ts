@@ -32,6 +32,9 @@ function layOutBuild(change: Partial<typeof stamp> = {}): void {
   writeFileSync(join(release(), 'libtorch.json'), JSON.stringify({ ...stamp, ...change }))
 }
 
+/** What the developer has in the cache is not the test's. */
+const ALONE = () => ({ PRUDENT_LIBTORCH: '', PRUDENT_CACHE: join(root, 'no cache') })
+
 /** Loads the addon in a process of its own: `ok` and the libtorch it found, or the code and message of the error. */
 function load(env: Record<string, string> = {}): string {
   const script = `
@@ -40,7 +43,7 @@ function load(env: Record<string, string> = {}): string {
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     cwd: root,
     encoding: 'utf8',
-    env: { ...process.env, PRUDENT_LIBTORCH: '', ...env },
+    env: { ...process.env, ...ALONE(), ...env },
   })
   return stdout + stderr
 }
@@ -90,7 +93,7 @@ describe('the launcher and doctor', () => {
   const prudent = (...args: string[]) =>
     spawnSync(process.execPath, [join(root, 'bin', 'prudent.js'), ...args], {
       encoding: 'utf8',
-      env: { ...process.env, PRUDENT_LIBTORCH: '' },
+      env: { ...process.env, ...ALONE() },
     })
 
   test('doctor tells all that a bug report asks for', () => {

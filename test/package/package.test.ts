@@ -189,11 +189,18 @@ describe('with the platform package', () => {
   })
 })
 
-describe('prudent serve', () => {
-  test('names fastify where the project lacks it', () => {
+describe('the service', () => {
+  test('prudent serve names fastify where the project lacks it', () => {
     const { status, stderr } = project.prudent(['serve', '--model', MODEL, '--port', '0'])
     expect(stderr).toMatch(/error E_TOOL: prudent serve needs .*`npm install fastify`/)
     expect(status).toBe(1)
+  })
+
+  test('the plugin runs in a CommonJS host with a Fastify of its own', () => {
+    symlinkSync(join(repository, 'node_modules', 'fastify'), join(project.modules, 'fastify'))
+    const ran = project.node([project.write('plugin.cjs', CONSUMERS.plugin(MODEL))])
+    rmSync(join(project.modules, 'fastify'))
+    expect(ran).toEqual({ status: 0, signal: null, stdout: '200 mean,std,heads\n', stderr: '' })
   })
 })
 

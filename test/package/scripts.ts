@@ -85,7 +85,17 @@ for (const { RewardModel } of modules) {
 console.log(JSON.stringify({ apart: modules[0].RewardModel !== modules[1].RewardModel, first: scored[0], second: scored[1] }))
 `
 
-export const CONSUMERS = { quiet, both, scoreCjs, workers, copies }
+/** A CommonJS host with a Fastify of its own. */
+const plugin = (model: string) => `
+const app = require('fastify')()
+app.register(require('prudent/fastify'), { model: ${JSON.stringify(model)}, prefix: '/rewards' })
+app.inject({ method: 'POST', url: '/rewards/score', payload: { prompt: 'a', response: 'b' } }).then(async (answer) => {
+  await app.close()
+  console.log(answer.statusCode, Object.keys(answer.json().data[0].uncertainty).join())
+})
+`
+
+export const CONSUMERS = { quiet, both, scoreCjs, workers, copies, plugin }
 
 export const TYPED = {
   'typed.mts': `

@@ -1,32 +1,12 @@
-import { accessSync, constants } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { writeReport } from '../../ts/report/write-report.js'
+import { findBrowser } from '../support/browser.js'
 import { summaryFixture } from './summary-fixture.js'
-
-/** PRUDENT_BROWSER, else what the system calls its Chromium. */
-function findBrowser(): string | null {
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
-  const folders = (process.env.PATH ?? '').split(delimiter)
-  const candidates = [
-    process.env.PRUDENT_BROWSER ?? '',
-    ...names.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ]
-  return candidates.find((file) => file !== '' && isExecutable(file)) ?? null
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
 
 const executablePath = findBrowser()
 const describeInBrowser = executablePath === null ? describe.skip : describe

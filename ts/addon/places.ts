@@ -20,6 +20,7 @@ export interface LibtorchStamp {
 export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
 const require = createRequire(import.meta.url)
 const isClone = existsSync(join(packageRoot, 'ts'))
+const PLATFORM = `${process.platform}-${process.arch}`
 
 /** What the user runs to get the addon and libtorch. */
 export const SET_UP = isClone ? '`npm start` (or `npm run build`) in the clone' : '`npx prudent setup`'
@@ -37,23 +38,26 @@ export function cacheFolder(): string {
   return PRUDENT_CACHE ? resolve(PRUDENT_CACHE) : join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'prudent')
 }
 
-/** `npm run build` of a clone, `npx prudent setup` of an installed package, a platform package: the first that has an addon. */
-function addonPlaces(): string[] {
-  const made = `addon-${packageVersion()}-${process.platform}-${process.arch}`
-  return [
-    join(packageRoot, 'build', 'cmake', 'Release'),
-    join(cacheFolder(), made, 'cmake', 'Release'),
-    ...(isClone ? [] : platformPackages()),
-  ]
+/**
+ * Where an addon may lie: beside the compiled TypeScript; for an installed package also where `npx prudent setup` puts it, and in a
+ * platform package. A clone never takes an addon that was built from other sources than its own.
+ */
+function* addonPlaces(): Generator<string> {
+  yield join(packageRoot, 'build', 'cmake', 'Release')
+  if (isClone) return
+  yield join(cacheFolder(), `addon-${packageVersion()}-${PLATFORM}`, 'cmake', 'Release')
+  yield* platformPackages()
 }
 
 /** @throws E_NOT_BUILT naming every place that was looked at */
 export function addonFolder(): string {
-  const places = addonPlaces()
-  const found = places.find((folder) => existsSync(join(folder, 'libtorch.json')))
-  if (found !== undefined) return found
-  const looked = places.join(', ')
-  throw new PrudentError('E_NOT_BUILT', `the native addon is missing (no libtorch.json in ${looked}): run ${SET_UP}`, {
+  const looked: string[] = []
+  for (const folder of addonPlaces()) {
+    if (existsSync(join(folder, 'libtorch.json'))) return folder
+    looked.push(folder)
+  }
+  const where = looked.join(', ')
+  throw new PrudentError('E_NOT_BUILT', `the native addon is missing (no libtorch.json in ${where}): run ${SET_UP}`, {
     argument: 'addon',
     received: 'nothing',
   })
@@ -61,15 +65,9 @@ export function addonFolder(): string {
 
 /** Folders of the platform packages that are installed beside this one. */
 function platformPackages(): string[] {
-  return PLATFORM_MINORS.flatMap((minor) =>
-    ['cuda', 'cpu'].map((kind) => `prudent-${platformName()}-torch${minor}-${kind}`),
-  )
+  return PLATFORM_MINORS.flatMap((minor) => ['cuda', 'cpu'].map((kind) => `prudent-${PLATFORM}-torch${minor}-${kind}`))
     .map(packageFolder)
     .filter((folder) => folder !== undefined)
-}
-
-function platformName(): string {
-  return `${process.platform}-${process.arch}`
 }
 
 /** @throws E_NOT_BUILT when it was made for another version of prudent */
