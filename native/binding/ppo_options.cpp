@@ -24,6 +24,7 @@ training::OptimizerOptions read_optimizer_options(Options& options) {
   result.max_grad_norm = options.number("maxGradNorm", result.max_grad_norm, kNotNegative);
   result.state_folder = options.text("stateFolder", std::string());
   result.group = read_group(options);
+  result.shard_states = options.flag("shardStates", false);
   return result;
 }
 

@@ -32,6 +32,10 @@ class MappedFile {
   int64_t size_;
 };
 
+// Of a mapping of which single rows are read here and there: its pages come as they are touched. Linux would map the 2 MiB around
+// each of them where the page cache holds them in one piece.
+void map_page_by_page(const void* data, int64_t bytes);
+
 // A file under a temporary name beside `path`; commit() syncs it and renames it to `path`. Without commit() it is removed.
 class AtomicFile {
  public:

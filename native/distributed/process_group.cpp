@@ -42,9 +42,9 @@ c10::intrusive_ptr<c10d::Store> open_store(const GroupOptions& options) {
 // Called back where a collective has failed; throws.
 using Explain = std::function<void(const std::exception&)>;
 
-class GlooReduction final : public PendingReduction {
+class GlooCollective final : public PendingCollective {
  public:
-  GlooReduction(c10::intrusive_ptr<c10d::Work> work, Explain explain) : work_(std::move(work)), explain_(std::move(explain)) {}
+  GlooCollective(c10::intrusive_ptr<c10d::Work> work, Explain explain) : work_(std::move(work)), explain_(std::move(explain)) {}
   void wait() override {
     try {
       work_->wait();
@@ -71,7 +71,7 @@ class GlooGroup final : public ProcessGroup {
   [[nodiscard]] int rank() const override { return options_.rank; }
   [[nodiscard]] int size() const override { return options_.size; }
 
-  std::unique_ptr<PendingReduction> start_sum(const at::Tensor& values) override {
+  std::unique_ptr<PendingCollective> start_sum(const at::Tensor& values) override {
     return start([&] {
       std::vector<at::Tensor> tensors{values};
       return backend()->allreduce(tensors);
@@ -98,14 +98,26 @@ class GlooGroup final : public ProcessGroup {
     return all;
   }
 
+  std::unique_ptr<PendingCollective> start_broadcast(const at::Tensor& values, int root) override {
+    return start([&] {
+      // As bytes: Gloo does not know every dtype.
+      const auto keep = [values](void*) {};  // a broadcast that fails may still be under way when its caller gives up
+      std::vector<at::Tensor> tensors{
+          at::from_blob(values.mutable_data_ptr(), {static_cast<int64_t>(values.nbytes())}, keep, at::kByte)};
+      c10d::BroadcastOptions options;
+      options.rootRank = root;
+      return backend()->broadcast(tensors, options);
+    });
+  }
+
   std::string broadcast(const std::string& text) override {
     const at::Tensor length = at::zeros({1}, at::kLong);
     length.mutable_data_ptr<int64_t>()[0] = static_cast<int64_t>(text.size());
-    send_from_first(length);
+    start_broadcast(length, 0)->wait();
     std::string result(static_cast<size_t>(length.const_data_ptr<int64_t>()[0]), '\0');
     if (result.empty()) return result;
     if (rank() == 0) result = text;
-    send_from_first(at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, at::kByte));
+    start_broadcast(at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, at::kByte), 0)->wait();
     return result;
   }
 
@@ -127,23 +139,16 @@ class GlooGroup final : public ProcessGroup {
   }
 
   template <typename Start>
-  std::unique_ptr<PendingReduction> start(const Start& begin) {
+  std::unique_ptr<PendingCollective> start(const Start& begin) {
     const Explain explain = [this](const std::exception& error) { failures_.explain(error); };
     try {
-      return std::make_unique<GlooReduction>(begin(), explain);
+      return std::make_unique<GlooCollective>(begin(), explain);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
       explain(error);
       throw;
     }
-  }
-
-  void send_from_first(const at::Tensor& values) {
-    start([&] {
-      std::vector<at::Tensor> tensors{values};
-      return backend()->broadcast(tensors);
-    })->wait();
   }
 
   GroupOptions options_;

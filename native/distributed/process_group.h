@@ -25,9 +25,9 @@ struct GroupOptions {
 };
 
 // A collective under way. The tensor must live until wait().
-class PendingReduction {
+class PendingCollective {
  public:
-  virtual ~PendingReduction() = default;
+  virtual ~PendingCollective() = default;
   virtual void wait() = 0;
 };
 
@@ -41,10 +41,12 @@ class ProcessGroup {
   [[nodiscard]] virtual int size() const = 0;
 
   // Sum over ranks into every rank's tensor (contiguous, on the CPU, fp32 | fp64 | int64); all ranks get the same bits.
-  virtual std::unique_ptr<PendingReduction> start_sum(const at::Tensor& values) = 0;
+  virtual std::unique_ptr<PendingCollective> start_sum(const at::Tensor& values) = 0;
   void sum(const at::Tensor& values) { start_sum(values)->wait(); }
   // [rows of this rank, ...] -> [rows of all ranks, ...], rank after rank; the numbers of rows may differ.
   virtual at::Tensor gather_rows(const at::Tensor& rows) = 0;
+  // `root`'s values into every rank's tensor (contiguous, on the CPU, any dtype).
+  virtual std::unique_ptr<PendingCollective> start_broadcast(const at::Tensor& values, int root) = 0;
   // Rank 0's text.
   virtual std::string broadcast(const std::string& text) = 0;
 

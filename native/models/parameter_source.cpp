@@ -10,6 +10,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/io.h"
 #include "core/philox.h"
 
 namespace prudent::models {
@@ -139,6 +140,10 @@ at::Tensor FolderSource::get(const ParameterRequest& request) {
   const at::Tensor tensor = files_.tensor(file_name);
   PRUDENT_CHECK(tensor.is_floating_point(), "E_DTYPE", folder_ + ": " + file_name, "floating-point weights",
                 dtype_name(tensor.scalar_type()));
+  // A classifier reads the rows of its tokens; a language model's LM head reads all of them.
+  if (embedding && options_.task == Task::SequenceClassification) {
+    map_page_by_page(tensor.const_data_ptr(), static_cast<int64_t>(tensor.nbytes()));
+  }
   return tensor.to(at::TensorOptions().dtype(request.dtype).device(options_.device));
 }
 

@@ -34,7 +34,7 @@ class GradientReducer {
 
   struct Flight {
     at::Tensor flat;
-    std::unique_ptr<distributed::PendingReduction> pending;
+    std::unique_ptr<distributed::PendingCollective> pending;
   };
   void mark_ready(size_t index);
   void send_next();

@@ -2,7 +2,9 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/error.h"
 #include "kernels/global_norm/global_norm.h"
@@ -24,10 +26,32 @@ void check_options(const OptimizerOptions& options) {
               options.max_grad_norm);
 }
 
-// Two moments, and a master copy of what is not fp32.
+// [parameters] the rank that keeps each one's state: the largest first, each to the rank that has least. -1: every rank.
+std::vector<int> owners_of(const models::NamedTensors& parameters, const OptimizerOptions& options) {
+  std::vector<int> owners(parameters.size(), -1);
+  if (!options.shard_states || distributed::is_alone(options.group)) return owners;
+  std::vector<size_t> order(parameters.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return parameters[a].second.numel() > parameters[b].second.numel(); });
+  std::vector<int64_t> load(static_cast<size_t>(options.group->size()), 0);
+  for (const size_t index : order) {
+    const auto least = std::min_element(load.begin(), load.end());
+    *least += parameters[index].second.numel();
+    owners[index] = static_cast<int>(least - load.begin());
+  }
+  return owners;
+}
+
+bool is_own(int owner, const OptimizerOptions& options) { return owner < 0 || owner == options.group->rank(); }
+
+// Of the state that this rank keeps: two moments, and a master copy of what is not fp32.
 OptimizerMemory make_memory(const models::NamedTensors& parameters, const OptimizerOptions& options) {
+  const std::vector<int> owners = owners_of(parameters, options);
   int64_t numbers = 0, tensors = 0;
-  for (const auto& [name, parameter] : parameters) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!is_own(owners[i], options)) continue;
+    const at::Tensor& parameter = parameters[i].second;
     const int64_t count = parameter.scalar_type() == at::kFloat ? 2 : 3;
     numbers += count * parameter.numel();
     tensors += count;
@@ -45,23 +69,30 @@ Optimizer::Optimizer(models::NamedTensors parameters, const OptimizerOptions& op
                 "false with several ranks (gradients are summed over them first)", "true");
   check_same_weights(parameters, options.group);
   const c10::NoGradGuard no_grad;
-  for (auto& [name, parameter] : parameters) {
+  const std::vector<int> owners = owners_of(parameters, options);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto& [name, parameter] = parameters[i];
     Slot slot;
+    slot.owner = owners[i];
+    slot.owned = is_own(owners[i], options);
     slot.name = name;
     slot.parameter = parameter;
     // Shares the weights but not the autograd history, so that the update may write in place.
     slot.state.parameter = parameter.detach();
-    slot.state.moment1 = memory_.zeros_like(slot.state.parameter);
-    slot.state.moment2 = memory_.zeros_like(slot.state.parameter);
-    if (parameter.scalar_type() != at::kFloat) {
-      slot.state.master = memory_.zeros_like(slot.state.parameter);
-      slot.state.master.copy_(slot.state.parameter);
-      memory_.release(slot.state.master, 0, slot.state.master.numel());
-    }
+    if (slot.owned) make_state(slot);
     const bool decays = options.decay_scope == WeightDecayScope::All || parameter.dim() >= 2;
     slot.state.weight_decay = decays ? options.weight_decay : 0.0;
     slots_.push_back(std::move(slot));
   }
+}
+
+void Optimizer::make_state(Slot& slot) {
+  slot.state.moment1 = memory_.zeros_like(slot.state.parameter);
+  slot.state.moment2 = memory_.zeros_like(slot.state.parameter);
+  if (slot.state.parameter.scalar_type() == at::kFloat) return;
+  slot.state.master = memory_.zeros_like(slot.state.parameter);
+  slot.state.master.copy_(slot.state.parameter);
+  memory_.release(slot.state.master, 0, slot.state.master.numel());
 }
 
 void Optimizer::check_parameters(const models::NamedTensors& parameters) const {
@@ -163,6 +194,28 @@ kernels::AdamwOptions Optimizer::adamw_options(double lr, double norm) const {
   return adamw;
 }
 
+void Optimizer::share_parameters() const {
+  std::vector<at::Tensor> sent;
+  std::vector<std::unique_ptr<distributed::PendingCollective>> pending;
+  for (const Slot& slot : slots_) {
+    if (!gradient(slot).defined()) continue;  // the same on all ranks: gradients have been summed
+    sent.push_back(slot.state.parameter.cpu());
+    pending.push_back(options_.group->start_broadcast(sent.back(), slot.owner));
+  }
+  auto next = sent.begin();
+  for (const auto& one : pending) one->wait();
+  for (const Slot& slot : slots_) {
+    if (!gradient(slot).defined()) continue;
+    at::Tensor parameter = slot.state.parameter;
+    if (parameter.is_cpu()) {
+      parameter.unsafeGetTensorImpl()->bump_version();  // written to behind libtorch's back
+    } else if (!slot.owned) {
+      parameter.copy_(*next);
+    }
+    ++next;
+  }
+}
+
 double Optimizer::step(double lr) {
   check_range(std::isfinite(lr) && lr >= 0, "lr", "a number >= 0", lr);
   const c10::NoGradGuard no_grad;
@@ -173,7 +226,7 @@ double Optimizer::step(double lr) {
   for (const Slot& slot : slots_) {
     kernels::AdamwParameter update = slot.state;
     update.gradient = gradient(slot);
-    if (!update.gradient.defined()) continue;
+    if (!update.gradient.defined() || !slot.owned) continue;
     if (memory_.is_mapped()) {
       this->update(slot, update.gradient, adamw);
     } else {
@@ -181,6 +234,7 @@ double Optimizer::step(double lr) {
     }
   }
   kernels::adamw(updates, adamw);
+  if (is_sharded()) share_parameters();
   ++step_;
   drop_gradients();
   return norm;

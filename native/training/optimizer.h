@@ -36,6 +36,9 @@ struct OptimizerOptions {
   bool update_in_backward = false;
   // The ranks that train together: gradients are summed over them. Null: this process is alone.
   Group group;
+  // Each rank keeps moments and master weights of its share of the parameters, updates those and sends them to the others
+  // (ZeRO-1, Rajbhandari et al. 2020). save() is then called by all ranks.
+  bool shard_states = false;
 };
 
 class Optimizer {
@@ -77,7 +80,8 @@ class Optimizer {
 
   [[nodiscard]] int64_t steps() const { return step_; }
   // One safetensors file: <name>.moment1, <name>.moment2, <name>.master (bf16 parameters only), the step count in its metadata,
-  // and `extra` as they are. Written beside and renamed.
+  // and `extra` as they are. Written beside and renamed. Where states are sharded all ranks call it, those that do not write
+  // with an empty name; the file is that of a single process.
   void save(const std::string& file, const models::NamedTensors& extra = {}) const;
   // E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE when the file is of other parameters; nothing changes then. `extra` are filled.
   void load(const std::string& file, const models::NamedTensors& extra = {});
@@ -88,8 +92,15 @@ class Optimizer {
     at::Tensor parameter;                     // of the model, carries the gradient
     kernels::AdamwParameter state;            // gradient is set for each step
     std::optional<kernels::GradientSum> sum;  // of what this step's backwards gave, where autograd does not keep it
+    int owner = 0;                            // the rank that has the state
+    bool owned = true;                        // by this rank
   };
-  // The tensors of the state themselves, by the names they have in the file.
+  [[nodiscard]] bool is_sharded() const { return options_.shard_states && !distributed::is_alone(options_.group); }
+  void make_state(Slot& slot);
+  // Of what was updated: each rank gets the others' parameters.
+  void share_parameters() const;
+  void save_shards(const std::string& file, const models::NamedTensors& extra) const;
+  // The tensors of this rank's state themselves, by the names they have in the file.
   [[nodiscard]] models::NamedTensors state_tensors(const models::NamedTensors& extra) const;
   [[nodiscard]] at::Tensor gradient(const Slot& slot) const;  // undefined when the parameter took no part
   // With the sum of earlier micro-batches.

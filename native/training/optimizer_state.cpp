@@ -1,7 +1,9 @@
 // The optimiser's state as a safetensors file: read back it continues bit by bit where it was written.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 
 #include <charconv>
+#include <filesystem>
 
 #include "core/error.h"
 #include "core/safetensors.h"
@@ -47,6 +49,7 @@ at::Tensor checked_tensor(const SafetensorsFile& file, const std::string& name, 
 models::NamedTensors Optimizer::state_tensors(const models::NamedTensors& extra) const {
   models::NamedTensors tensors;
   for (const Slot& slot : slots_) {
+    if (!slot.owned) continue;
     tensors.emplace_back(slot.name + ".moment1", slot.state.moment1);
     tensors.emplace_back(slot.name + ".moment2", slot.state.moment2);
     if (slot.state.master.defined()) tensors.emplace_back(slot.name + ".master", slot.state.master);
@@ -56,7 +59,37 @@ models::NamedTensors Optimizer::state_tensors(const models::NamedTensors& extra)
 }
 
 void Optimizer::save(const std::string& file, const models::NamedTensors& extra) const {
+  if (is_sharded()) return save_shards(file, extra);
   write_safetensors(file, state_tensors(extra), {{"format", kFormat}, {"step", std::to_string(step_)}});
+}
+
+// One tensor after the other comes to the rank that writes; the others need room for one of them. What has come lies in a mapped
+// file until it is written, so that no rank ever holds the whole state in memory.
+void Optimizer::save_shards(const std::string& file, const models::NamedTensors& extra) const {
+  const c10::NoGradGuard no_grad;
+  const bool writes = !file.empty();
+  int64_t numbers = 0;
+  for (const Slot& slot : slots_) numbers += 3 * slot.state.parameter.numel();
+  const std::string folder = writes ? std::filesystem::absolute(file).parent_path().string() : "";
+  OptimizerMemory gathered(folder, numbers, 3 * static_cast<int64_t>(slots_.size()), at::kCPU);
+  models::NamedTensors tensors;
+  const auto gather = [&](const Slot& slot, const char* suffix, const at::Tensor& own) {
+    at::Tensor tensor = writes ? gathered.zeros_like(slot.state.parameter) : at::empty(slot.state.parameter.sizes(), at::kFloat);
+    if (slot.owned) tensor.copy_(own);
+    options_.group->start_broadcast(tensor, slot.owner)->wait();
+    if (slot.owned) memory_.release(own, 0, own.numel());
+    if (!writes) return;
+    gathered.release(tensor, 0, tensor.numel());
+    tensors.emplace_back(slot.name + suffix, std::move(tensor));
+  };
+  for (const Slot& slot : slots_) {
+    gather(slot, ".moment1", slot.state.moment1);
+    gather(slot, ".moment2", slot.state.moment2);
+    if (slot.parameter.scalar_type() != at::kFloat) gather(slot, ".master", slot.state.master);
+  }
+  if (!writes) return;
+  for (const auto& [name, tensor] : extra) tensors.emplace_back(name, tensor.detach());
+  write_safetensors(file, tensors, {{"format", kFormat}, {"step", std::to_string(step_)}});
 }
 
 void Optimizer::load(const std::string& file, const models::NamedTensors& extra) {
@@ -64,7 +97,9 @@ void Optimizer::load(const std::string& file, const models::NamedTensors& extra)
   const auto source = SafetensorsFile::open(file);
   const int64_t step = parse_step(*source);
   const models::NamedTensors targets = state_tensors(extra);
-  PRUDENT_CHECK(source->names().size() == targets.size(), "E_SHAPE", file, std::to_string(targets.size()) + " tensors",
+  size_t whole = extra.size();  // those of other ranks' shards too
+  for (const Slot& slot : slots_) whole += slot.parameter.scalar_type() == at::kFloat ? 2 : 3;
+  PRUDENT_CHECK(source->names().size() == whole, "E_SHAPE", file, std::to_string(whole) + " tensors",
                 std::to_string(source->names().size()) + " (a state of other parameters)");
   // Everything is checked before the first write, so that a refused file changes nothing.
   std::vector<at::Tensor> values;

@@ -10,7 +10,10 @@ const PACKED = 1 << 30
 /** Items of a parameter that are updated at once where the optimiser's state is mapped: two moments, a master copy. */
 const WINDOW = 3 * FP32 * (8 << 20)
 
-/** `tokens`: of one forward. `rows`: different tokens in it at most, of which the embedding's rows are read. */
+/** Linux maps 16 pages around one that is touched. */
+const TOUCHED = 1 << 16
+
+/** `tokens`: of one forward. `rows`: different tokens of the whole stage at most, whose rows of the embedding are read. */
 export function predictedBytes(config, { stage, tokens, rows = tokens }) {
   const sizes = new Map(tensorsOf(config).map(([name, shape]) => [name, itemsOf(shape)]))
   const all = [...sizes.values()].reduce((sum, items) => sum + items, 0)
@@ -19,8 +22,9 @@ export function predictedBytes(config, { stage, tokens, rows = tokens }) {
   const blocks = all - embedding - head
   const width = config.hidden_size
   const block = blocks / config.num_hidden_layers
-  // Hidden states, their norm, gate, up and product of one block; 4 KiB pages of embedding rows.
-  const forward = tokens * BF16 * (4 * width + 3 * config.intermediate_size) + rows * Math.max(4096, BF16 * width)
+  // Hidden states, their norm, gate, up and product of one block.
+  const forward =
+    tokens * BF16 * (4 * width + 3 * config.intermediate_size) + Math.min(rows * TOUCHED, embedding * BF16)
   if (stage === 'load') return PROGRAM
   if (stage === 'score' || stage === 'features')
     return PROGRAM + blocks * BF16 + Math.min(PACKED, blocks * BF16) + forward

@@ -37,7 +37,7 @@ describe('readRankEnvironment', () => {
     })
     for (const name of ['RANK', 'MASTER_ADDR', 'MASTER_PORT']) {
       expect(() => readRankEnvironment({ ...least, [name]: undefined })).toThrow(
-        expect.objectContaining({ code: 'E_RANGE', argument: name }),
+        expect.objectContaining({ code: 'E_CONFIG', argument: name }),
       )
     }
   })
@@ -51,7 +51,7 @@ describe('readRankEnvironment', () => {
     { LOCAL_RANK: '1.5' },
   ])('%j', (wrong) => {
     expect(() => readRankEnvironment({ ...TORCHRUN, ...wrong })).toThrow(
-      expect.objectContaining({ code: 'E_RANGE', argument: Object.keys(wrong)[0] }),
+      expect.objectContaining({ code: 'E_CONFIG', argument: Object.keys(wrong)[0] }),
     )
   })
 })

@@ -114,6 +114,12 @@ describe('ranks that train together', () => {
       expect(found.weights).toBeLessThan(tolerances.rankWeights)
       expect(found.measures).toBeLessThan(tolerances.rankMeasures)
     }
+    // Sharded states change no bit.
+    const sharded = { ...runs.reward, folder: `${runs.reward.folder}-sharded` }
+    const shardedConfig = runs.reward.config as { training: object }
+    const settings = { ...shardedConfig.training, shardOptimiser: true, optimiserState: 'file' }
+    const whole = await onRanks({ ...sharded, config: { ...shardedConfig, training: settings } }, 2)
+    expect(fingerprint(whole.folder)).toEqual(fingerprint(`${runs.reward.folder}-2`))
     // Twin: another seed is another run.
     const config = runs.reward.config as { training: object }
     const other = { ...runs.reward, folder: `${runs.reward.folder}-other` }

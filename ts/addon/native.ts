@@ -150,6 +150,11 @@ export interface AdamwOptions {
   stateFolder?: string
   /** The ranks that train together; each is given the whole batch and works on its share of it. */
   group?: NativeProcessGroup | undefined
+  /**
+   * With a group: each rank keeps moments and master weights of its share of the parameters (ZeRO-1). All ranks then call `saveState`,
+   * those that do not write with an empty name. Default false.
+   */
+  shardStates?: boolean
 }
 
 /** The processes that train together. Collectives are called by all ranks in the same order; E_DISTRIBUTED names who is gone and why. */

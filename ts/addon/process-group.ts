@@ -18,7 +18,7 @@ type Variables = Readonly<Record<string, string | undefined>>
  * What torchrun tells its processes, and Slurm scripts and Kubernetes' PyTorchJob too: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT,
  * LOCAL_RANK, LOCAL_WORLD_SIZE. PRUDENT_DISTRIBUTED_TIMEOUT: seconds that a rank waits for the others (default 1800).
  * @returns null for a process that is alone
- * @throws E_RANGE naming the variable
+ * @throws E_CONFIG naming the variable
  */
 export function readRankEnvironment(variables: Variables = process.env): RankEnvironment | null {
   if (variables.WORLD_SIZE === undefined || variables.WORLD_SIZE === '') return null
@@ -40,7 +40,7 @@ export function readRankEnvironment(variables: Variables = process.env): RankEnv
 
 function text(variables: Variables, name: string): string {
   const value = variables[name]
-  if (!value) throw argumentError('E_RANGE', name, 'a value, as WORLD_SIZE is above 1', 'none')
+  if (!value) throw argumentError('E_CONFIG', name, 'a value, as WORLD_SIZE is above 1', 'none')
   return value
 }
 
@@ -49,7 +49,7 @@ function integer(variables: Variables, name: string, low: number, high = Number.
   const value = Number(given)
   if (!/^\d+$/.test(given) || value < low || value > high)
     throw argumentError(
-      'E_RANGE',
+      'E_CONFIG',
       name,
       high < Number.MAX_SAFE_INTEGER ? `an integer from ${low} to ${high}` : `an integer >= ${low}`,
       given,

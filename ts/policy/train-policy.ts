@@ -8,7 +8,7 @@ import { argumentError } from '../errors.js'
 import { contextOptions } from '../training/optimiser.js'
 import { meanOf } from '../training/pair-scores.js'
 import { learningRate } from '../training/schedule.js'
-import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
+import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
 import { KlController, type KlControllerState } from './kl-control.js'
 import { centerOf, createObjective, type Objective, type ObjectiveOutput } from './objectives.js'
 import { generateOptions } from './sampling.js'
@@ -38,7 +38,7 @@ export async function trainPolicy(options: TrainPolicyOptions): Promise<TrainPol
     loadAddon().createPpoTrainer(policy, reference, {
       ...PPO_DEFAULTS,
       ...trainerOptions(settings),
-      ...contextOptions(options, settings.optimiserState),
+      ...contextOptions(options, settings),
     }),
   )
   const member = options.scorer.join?.()
@@ -102,6 +102,10 @@ class PolicyLoop {
   state(): State {
     const referenceMean = this.#referenceMean === null ? null : Array.from(this.#referenceMean)
     return { position: this.#position, kl: this.#kl.state, moments: this.#shaper.state, referenceMean }
+  }
+
+  async joinSave(): Promise<void> {
+    if (this.#settings.shardOptimiser) await joinOptimiserSave(this.#trainer)
   }
 
   save(folder: string): Promise<void> {

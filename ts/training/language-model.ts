@@ -8,7 +8,7 @@ import { adamwOptions, contextOptions } from './optimiser.js'
 import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
-import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
+import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { LanguageModelResult, LanguageModelTraining } from './types.js'
 
 type State = { position: EpochPosition; loss: SmoothedLossState }
@@ -31,7 +31,7 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   const { batchTokens, activationCheckpointing, updateInBackward } = settings
   const options = {
     ...adamwOptions(settings.optimiser),
-    ...contextOptions(training, settings.optimiserState),
+    ...contextOptions(training, settings),
     ...{ batchTokens, activationCheckpointing, updateInBackward },
   }
   const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
@@ -70,6 +70,7 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
         isFinished: () => smoothed.reached,
         state: (): State => ({ position, loss: smoothed.state }),
         save: (folder) => saveModelAndOptimiser(folder, model, trainer),
+        ...(settings.shardOptimiser && { joinSave: () => joinOptimiserSave(trainer) }),
       },
       training,
     )

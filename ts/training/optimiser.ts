@@ -9,13 +9,18 @@ export function adamwOptions(optimiser: OptimiserConfig): AdamwOptions {
   return options
 }
 
+export interface StateSettings {
+  optimiserState?: 'memory' | 'file'
+  shardOptimiser?: boolean
+}
+
 /** Of a trainer: who trains with it, and where its state lies. Ranks that write no run put theirs where temporary files go. */
 export function contextOptions(
   context: Pick<TrainingContext, 'run' | 'group'>,
-  optimiserState: 'memory' | 'file' = 'memory',
-): Pick<AdamwOptions, 'group' | 'stateFolder'> {
+  { optimiserState = 'memory', shardOptimiser = false }: StateSettings = {},
+): Pick<AdamwOptions, 'group' | 'stateFolder' | 'shardStates'> {
   return {
-    ...(context.group && { group: context.group }),
+    ...(context.group && { group: context.group, shardStates: shardOptimiser }),
     ...(optimiserState === 'file' && { stateFolder: context.run?.folder ?? tmpdir() }),
   }
 }

@@ -11,7 +11,7 @@ import { takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { rewardSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
-import { callSignal, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
+import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { RewardResult, RewardTraining, TokenPairs } from './types.js'
 
 /** Paper, table 2; the rest are the defaults of transformers' Trainer and of the script that the data comes with. */
@@ -44,7 +44,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   const { batchTokens, sharePrefixes, activationCheckpointing, updateInBackward } = settings
   const options = {
     ...adamwOptions(settings.optimiser),
-    ...contextOptions(training, settings.optimiserState),
+    ...contextOptions(training, settings),
     ...{ batchTokens, sharePrefixes, activationCheckpointing, updateInBackward },
   }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
@@ -92,6 +92,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
         isFinished: () => smoothed.reached,
         state: (): State => ({ position, loss: smoothed.state }),
         save: (folder) => saveModelAndOptimiser(folder, model, trainer),
+        ...(settings.shardOptimiser && { joinSave: () => joinOptimiserSave(trainer) }),
       },
       training,
     )

@@ -38,6 +38,14 @@ export const optimiserState = z
     "file: in a nameless file on the run directory's disk, mapped and written through as parameters are updated (CPU only)",
   )
 
+/** ZeRO-1. */
+export const shardOptimiser = z
+  .boolean()
+  .default(false)
+  .describe(
+    'With several ranks: each keeps the optimiser state of its share of the parameters and sends what it has updated to the others',
+  )
+
 /** Training ends before its last step once the smoothed loss is low enough. */
 export const stopAt = z.strictObject({
   loss: z.number().positive().describe('Ends training when the smoothed training loss is at most this'),
@@ -57,6 +65,7 @@ export const languageModelSettings = z.strictObject({
   activationCheckpointing,
   updateInBackward,
   optimiserState,
+  shardOptimiser,
   stopAt: stopAt.optional(),
 })
 export type LanguageModelSettings = z.output<typeof languageModelSettings>
@@ -69,6 +78,7 @@ export const rewardSettings = z.strictObject({
   activationCheckpointing,
   updateInBackward,
   optimiserState,
+  shardOptimiser,
   stopAt: stopAt.optional(),
 })
 export type RewardSettings = z.output<typeof rewardSettings>

@@ -23,6 +23,8 @@ export interface StepLoop {
   state(): Record<string, unknown>
   /** Writes weights and optimiser into a folder. */
   save(folder: string): Promise<void>
+  /** What a rank that writes nothing does while another one saves. */
+  joinSave?(): Promise<void>
 }
 
 /**
@@ -122,7 +124,11 @@ class LoopRunner {
 
   async #save(): Promise<void> {
     const { run } = this.#context
-    if (run === undefined) return
+    if (run === undefined) {
+      if (this.#context.group !== undefined && this.#context.saving !== undefined) await this.#loop.joinSave?.()
+      this.#saved = this.done
+      return
+    }
     const loss = this.#loop.bestBy === undefined ? undefined : this.metrics.at(-1)?.[this.#loop.bestBy]
     const options = { state: this.#loop.state(), ...(loss === undefined ? {} : { loss }) }
     await run.saveCheckpoint(this.done, (folder) => this.#loop.save(folder), options)
@@ -159,6 +165,11 @@ export async function saveModelAndOptimiser(folder: string, model: NativeModel, 
 export async function saveOptimiser(folder: string, trainer: NativeTrainer): Promise<void> {
   await mkdir(folder, { recursive: true })
   await callNative(undefined, () => trainer.saveState(join(folder, OPTIMISER_FILE)))
+}
+
+/** Hands this rank's shard of the optimiser to the one that writes. */
+export async function joinOptimiserSave(trainer: NativeTrainer): Promise<void> {
+  await callNative(undefined, () => trainer.saveState(''))
 }
 
 export async function loadOptimiser(checkpoint: Checkpoint, trainer: NativeTrainer): Promise<void> {

@@ -40,7 +40,7 @@ TEST_CASE("process group: sums give every rank the same bits") {
 TEST_CASE("process group: several sums under way at once") {
   run_ranks(2, [](const Group& group) {
     std::vector<at::Tensor> values;
-    std::vector<std::unique_ptr<distributed::PendingReduction>> pending;
+    std::vector<std::unique_ptr<distributed::PendingCollective>> pending;
     for (int i = 0; i < 8; ++i) values.push_back(at::full({1000}, i + group->rank(), at::kDouble));
     for (const at::Tensor& value : values) pending.push_back(group->start_sum(value));
     for (const auto& one : pending) one->wait();
@@ -57,6 +57,16 @@ TEST_CASE("process group: rows come together in the order of the ranks, also fro
     CHECK(all[1][0].item<float>() == 20);
     CHECK(all[3][1].item<float>() == 20);
     CHECK(group->gather_rows(at::zeros({0, 5}, at::kLong)).size(0) == 0);
+  });
+}
+
+TEST_CASE("process group: one rank's values reach all, whatever their dtype") {
+  run_ranks(3, [](const Group& group) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kLong}) {
+      const at::Tensor values = at::full({5, 7}, group->rank(), dtype);
+      group->start_broadcast(values, 2)->wait();
+      CHECK(at::equal(values, at::full({5, 7}, 2, dtype)));
+    }
   });
 }
 

@@ -8,7 +8,10 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/safetensors.h"
+#include "support/allocation_peak.h"
 #include "support/ranks.h"
+#include "support/temporary_folder.h"
 #include "training/golden.h"
 #include "training/inference.h"
 #include "training/language_model_trainer.h"
@@ -203,6 +206,64 @@ TEST_CASE("ranks: other weights on one of them are found at the start") {
     refused += code == "E_STATE" ? 1 : 0;
   });
   CHECK(refused == 2);
+}
+
+TEST_CASE("ranks: sharded states take the same steps, and any number of ranks goes on from what they saved") {
+  const TemporaryFolder folder;
+  const auto options = [](const Group& group, bool sharded) {
+    return training::RewardTrainerOptions{
+        .optimizer = {.weight_decay = 0.1, .max_grad_norm = 1.0, .group = group, .shard_states = sharded}, .batch_tokens = 1000};
+  };
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const auto start = [&] { return hashed_model("gemma", 3, 2, false, dtype); };
+    // Two steps, saved, two more.
+    const auto train = [&](const Group& group, bool sharded, const std::string& file) {
+      const auto model = start();
+      training::RewardTrainer trainer(model, options(group, sharded));
+      for (int i = 0; i < 2; ++i) trainer.step(kChosen, kRejected, 1e-3, Job());
+      const auto halfway = model->clone();
+      if (sharded || group->rank() == 0) trainer.save_state(group->rank() == 0 ? folder.file(file) : "");
+      for (int i = 0; i < 2; ++i) trainer.step(kChosen, kRejected, 1e-3, Job());
+      return std::pair(halfway, copies(model->parameters()));
+    };
+    for (const int size : {2, 3}) {
+      std::shared_ptr<models::Model> halfway;
+      models::NamedTensors plain, sharded;
+      int64_t whole = 0, part = 0;
+      run_ranks(size, [&](const Group& group) {
+        AllocationPeak memory;
+        const auto [model, parameters] = train(group, false, "plain");
+        if (group->rank() > 0) return;
+        plain = parameters;
+        whole = memory.peak();
+      });
+      run_ranks(size, [&](const Group& group) {
+        AllocationPeak memory;
+        const auto [model, parameters] = train(group, true, "sharded");
+        if (group->rank() > 0) return;
+        halfway = model;
+        sharded = parameters;
+        part = memory.peak();
+      });
+      CHECK(same_bits(plain, sharded));
+      CHECK(part < whole);
+      const auto a = SafetensorsFile::open(folder.file("plain")), b = SafetensorsFile::open(folder.file("sharded"));
+      CHECK(a->names() == b->names());
+      for (const std::string& name : a->names()) CHECK(same_bits(a->tensor(name), b->tensor(name)));
+
+      // On one rank more, sharded again.
+      run_ranks(size + 1, [&](const Group& group) {
+        const auto model = halfway->clone();
+        training::RewardTrainer resumed(model, options(group, true));
+        resumed.load_state(folder.file("sharded"));
+        for (int i = 0; i < 2; ++i) resumed.step(kChosen, kRejected, 1e-3, Job());
+        Outcome outcome, expected;
+        outcome.parameters = copies(model->parameters());
+        expected.parameters = sharded;
+        CHECK(parameter_error(outcome, expected) < (dtype == at::kFloat ? kStepTolerance : 0.05));
+      });
+    }
+  }
 }
 
 TEST_CASE("ranks: what does not go together is refused") {
