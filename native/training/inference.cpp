@@ -68,14 +68,15 @@ void append(std::vector<T>& to, const std::vector<T>& more) {
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes) {
   static_cast<void>(model.score_weight());  // E_NO_HEAD before any work
-  return collect_rows(model, rows, batch_tokens, share_prefixes, job,
-                      [&](const models::PackedBatch& batch) { return model.scores(batch); });
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job, [&](const models::PackedBatch& batch) {
+    return model.readout() ? model.readout_scores(batch) : model.scores(batch);
+  });
 }
 
 at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                        bool share_prefixes) {
+                        bool share_prefixes, const std::vector<int64_t>& layers) {
   return collect_rows(model, rows, batch_tokens, share_prefixes, job,
-                      [&](const models::PackedBatch& batch) { return model.last_hidden(batch); });
+                      [&](const models::PackedBatch& batch) { return model.layer_features(batch, layers); });
 }
 
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {

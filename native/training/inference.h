@@ -13,14 +13,14 @@
 
 namespace prudent::training {
 
-// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning
-// is computed once (row_plan.h).
+// [rows, num_labels] fp32 on the CPU, or what the model's readout gives, [rows, heads + spread]. E_NO_HEAD for a causal model.
+// share_prefixes: what rows have in common at their beginning is computed once (row_plan.h).
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes = true);
 
-// Final hidden state at each row's last token, [rows, hidden] fp32 on the CPU.
+// Hidden state at each row's last token, [rows, hidden] fp32 on the CPU; with several layers (HiddenOptions) side by side.
 at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                        bool share_prefixes = true);
+                        bool share_prefixes = true, const std::vector<int64_t>& layers = {});
 
 // How many tokens the forwards of score_rows and feature_rows compute.
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes);

@@ -15,6 +15,7 @@ export interface PromptSet {
 export interface HeadScores {
   /** [rows, heads], row-major. */
   values: Float32Array
+  /** Columns of `values`, those of `spread` included. */
   heads: number
   /** Columns whose sum of squares is the variance of a response (a Laplace factor's, say), which are no rewards; absent: sigma is taken over heads. */
   spread?: readonly number[]
@@ -43,8 +44,6 @@ export interface ModelScorerOptions {
   batchTokens: number
   /** What inputs have in common at their beginning is computed once (default true); a batcher always does so. */
   sharePrefixes?: boolean
-  /** The model's outputs that are `HeadScores.spread`. */
-  spread?: readonly number[]
   /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */
   batcher?: ScoreBatcher
 }
