@@ -49,6 +49,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("ops", define_ops(env));
   add("loadModel", load_model);
   add("createModel", create_model);
+  add("createFeatureCache", create_feature_cache);
   add("loadFeatureCache", load_feature_cache);
   add("createLanguageModelTrainer", create_language_model_trainer);
   add("createRewardTrainer", create_reward_trainer);

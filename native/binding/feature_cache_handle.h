@@ -26,10 +26,14 @@ class FeatureCacheHandle : public Handle<FeatureCacheHandle, FeatureCacheState> 
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value to_array(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
+  Napi::Value columns(const Napi::CallbackInfo& info);
+  Napi::Value laplace(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
 };
 
 Napi::Value wrap_feature_cache(Napi::Env env, std::shared_ptr<FeatureCacheState>& state);
+// createFeatureCache(values, rows, hidden, call?)
+Napi::Value create_feature_cache(const Napi::CallbackInfo& info);
 // loadFeatureCache(file, call?)
 Napi::Value load_feature_cache(const Napi::CallbackInfo& info);
 

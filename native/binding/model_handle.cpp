@@ -4,6 +4,7 @@
 #include "binding/generation_options.h"
 #include "binding/process_group_handle.h"
 #include "core/device.h"
+#include "core/safetensors.h"
 #include "training/inference.h"
 
 namespace prudent::binding {
@@ -33,7 +34,12 @@ int64_t ModelState::parameter_count() const {
 void ModelState::refresh_heads() {
   int64_t parameters = 0;
   for (const auto& [name, parameter] : model->parameters()) parameters += parameter.numel();
-  const Heads now{model->task() == Task::SequenceClassification ? model->config().num_labels : 0, model->has_value_head()};
+  Heads now{.value_head = model->has_value_head()};
+  if (model->task() == Task::SequenceClassification) now.labels = model->config().num_labels;
+  if (const auto& readout = model->readout()) {
+    now.labels = readout->heads;
+    now.spread = readout->spread;
+  }
   const std::lock_guard lock(heads_mutex_);
   heads_ = now;
   parameter_count_ = parameters;
@@ -68,14 +74,44 @@ struct PrefixOptions {
   training::Group group;  // of score and cacheFeatures: the ranks that share the work
 };
 
+PrefixOptions read_prefix_options(Options& options, bool shared_work) {
+  return {.batch_tokens = read_batch_tokens(options),
+          .share_prefixes = options.flag("sharePrefixes", true),
+          .group = shared_work ? read_group(options) : nullptr};
+}
+
 PrefixOptions read_prefix_options(const Napi::Value& value, bool shared_work = false) {
   Options options(value, "options");
-  const PrefixOptions result{.batch_tokens = read_batch_tokens(options),
-                             .share_prefixes = options.flag("sharePrefixes", true),
-                             .group = shared_work ? read_group(options) : nullptr};
+  const PrefixOptions result = read_prefix_options(options, shared_work);
   options.finish();
   return result;
 }
+
+// Layers of a model, 1 for the first; absent: the last alone.
+std::vector<int64_t> read_layers(Options& options) {
+  if (!options.has("layers")) return {};
+  const std::vector<int32_t> layers = options.integers("layers");
+  return {layers.begin(), layers.end()};
+}
+
+// What a readout's weight is of; the weight itself comes from a file or an array.
+models::Readout read_readout(Options& options, const models::ModelConfig& config) {
+  models::Readout readout;
+  readout.heads = options.integer("heads", std::nullopt, 1, 1 << 20);
+  readout.spread = options.integer("spread", 0, 0, 1 << 20);
+  readout.layers = read_layers(options);
+  if (readout.layers.empty()) readout.layers = {config.layers};
+  return readout;
+}
+
+void put_readout(ModelState& state, std::optional<models::Readout> readout) {
+  state.check_no_trainer();
+  const std::unique_lock lock(state.weights);
+  state.model->set_readout(std::move(readout));
+  state.refresh_heads();
+}
+
+constexpr const char* kReadout = "readout";
 
 Napi::Value wrap_model(Napi::Env env, std::shared_ptr<ModelState>& state) { return ModelHandle::wrap(env, std::move(state)); }
 
@@ -95,6 +131,9 @@ ModelHandle::Methods ModelHandle::methods() {
       promised_method<&ModelHandle::cache_features>("cacheFeatures"),
       promised_method<&ModelHandle::score_weight>("scoreWeight"),
       promised_method<&ModelHandle::set_score_weight>("setScoreWeight"),
+      promised_method<&ModelHandle::set_readout>("setReadout"),
+      promised_method<&ModelHandle::load_readout>("loadReadout"),
+      promised_method<&ModelHandle::save_readout>("saveReadout"),
       promised_method<&ModelHandle::add_value_head>("addValueHead"),
       promised_method<&ModelHandle::clone>("clone"),
       promised_method<&ModelHandle::save>("save"),
@@ -122,6 +161,7 @@ Napi::Value ModelHandle::info(const Napi::CallbackInfo& info) {
   number("headDim", config.head_dim);
   number("maxPositions", config.max_positions);
   number("numLabels", heads.labels);
+  number("spread", heads.spread);
   result.Set("hasValueHead", heads.value_head);
   number("parameterCount", state->parameter_count());
   number("parameterBytes", model.parameter_bytes());
@@ -197,12 +237,15 @@ Napi::Value ModelHandle::generate(const Napi::CallbackInfo& info) {
 
 Napi::Value ModelHandle::cache_features(const Napi::CallbackInfo& info) {
   auto rows = read_rows(info[0], "rows");
-  const PrefixOptions options = read_prefix_options(info[1], /*shared_work=*/true);
+  Options given(info[1], "options");
+  const PrefixOptions options = read_prefix_options(given, /*shared_work=*/true);
+  const std::vector<int64_t> layers = read_layers(given);
+  given.finish();
   return submit(
       info, 2,
-      [rows = std::move(rows), options](ModelState& state, const Job& job) {
-        return std::make_shared<FeatureCacheState>(training::FeatureCache::compute(*state.model, rows, options.batch_tokens, job,
-                                                                                   options.share_prefixes, options.group));
+      [rows = std::move(rows), options, layers](ModelState& state, const Job& job) {
+        return std::make_shared<FeatureCacheState>(training::FeatureCache::compute(
+            *state.model, rows, options.batch_tokens, job, options.share_prefixes, layers, options.group));
       },
       wrap_feature_cache);
 }
@@ -223,6 +266,43 @@ Napi::Value ModelHandle::set_score_weight(const Napi::CallbackInfo& info) {
     const std::unique_lock lock(state.weights);
     state.model->set_score_weight(weight);
     state.refresh_heads();
+  });
+}
+
+Napi::Value ModelHandle::set_readout(const Napi::CallbackInfo& info) {
+  const models::ModelConfig& config = open()->model->config();
+  std::optional<models::Readout> readout;
+  if (!info[0].IsNull()) {
+    Options options(info[1], "options");
+    readout = read_readout(options, config);
+    options.finish();
+    const int64_t outputs = readout->heads + readout->spread;
+    const int64_t width = static_cast<int64_t>(readout->layers.size()) * config.hidden_size;
+    readout->weight = to_tensor(read_floats(info[0], "weight", outputs * width), {outputs, width});
+  }
+  return submit(info, 2, [readout = std::move(readout)](ModelState& state, const Job&) { put_readout(state, readout); });
+}
+
+Napi::Value ModelHandle::load_readout(const Napi::CallbackInfo& info) {
+  const std::string file = read_string(info[0], "file");
+  Options options(info[1], "options");
+  const models::Readout shape = read_readout(options, open()->model->config());
+  options.finish();
+  return submit(info, 2, [file, shape](ModelState& state, const Job&) {
+    const auto source = SafetensorsFile::open(file);
+    PRUDENT_CHECK(source->contains(kReadout), "E_MISSING_TENSOR", file, "tensor readout", "a file without it");
+    models::Readout readout = shape;
+    readout.weight = source->tensor(kReadout);
+    put_readout(state, std::move(readout));
+  });
+}
+
+Napi::Value ModelHandle::save_readout(const Napi::CallbackInfo& info) {
+  const std::string file = read_string(info[0], "file");
+  return submit(info, 1, [file](ModelState& state, const Job& job) {
+    const auto& readout = state.model->readout();
+    PRUDENT_CHECK(readout.has_value(), "E_STATE", "model", "a readout", "none");
+    write_safetensors(file, {{kReadout, readout->weight}}, {}, job);
   });
 }
 

@@ -24,6 +24,9 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   Napi::Value cache_features(const Napi::CallbackInfo& info);
   Napi::Value score_weight(const Napi::CallbackInfo& info);
   Napi::Value set_score_weight(const Napi::CallbackInfo& info);
+  Napi::Value set_readout(const Napi::CallbackInfo& info);
+  Napi::Value load_readout(const Napi::CallbackInfo& info);
+  Napi::Value save_readout(const Napi::CallbackInfo& info);
   Napi::Value add_value_head(const Napi::CallbackInfo& info);
   Napi::Value clone(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);

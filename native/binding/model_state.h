@@ -27,7 +27,8 @@ struct ModelState {
 
   // What info() says of the heads: updated by the jobs that change them, read by the environment's thread.
   struct Heads {
-    int64_t labels = 0;
+    int64_t labels = 0;  // reward heads: of the readout where there is one
+    int64_t spread = 0;
     bool value_head = false;
   };
   [[nodiscard]] Heads heads() const;

@@ -287,6 +287,7 @@ std::string write_model_config(const ModelConfig& config, bool classifier, const
     }
     json.erase("num_labels");  // transformers derives it from id2label
   }
+  json.erase("prudent_uncertainty");  // of a sidecar beside the weights that were read (ts/addon/uncertainty.ts), not of these
   return json.dump(2) + "\n";
 }
 

@@ -1,6 +1,7 @@
 #include "models/forward_pass.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/index_select.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -93,6 +94,30 @@ at::Tensor ForwardPass::read(const at::Tensor& x, bool last_block) const {
 at::Tensor run_block(bool checkpoint, const at::Tensor& x, const std::vector<at::Tensor>& parameters, const Block& block) {
   if (!checkpoint || !at::GradMode::is_enabled()) return block(x, /*value_is_read=*/true);
   return CheckpointNode::apply(x, at::TensorList(parameters), block);
+}
+
+void check_layers(const std::vector<int64_t>& layers, int64_t count) {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const int64_t low = i == 0 ? 1 : layers[i - 1] + 1;
+    PRUDENT_CHECK(layers[i] >= low && layers[i] <= count, "E_RANGE", "layers[" + std::to_string(i) + "]",
+                  "an integer in [" + std::to_string(low) + ", " + std::to_string(count) + "] (layers ascend)",
+                  std::to_string(layers[i]));
+  }
+}
+
+at::Tensor run_blocks(int64_t count, at::Tensor x, const ForwardPass& pass, const HiddenOptions& options,
+                      const NumberedBlock& block, const Norm& norm) {
+  check_layers(options.layers, count);
+  const int64_t last = options.layers.empty() ? count : options.layers.back();
+  std::vector<at::Tensor> kept;
+  for (int64_t i = 0; i < last; ++i) {
+    x = block(i, x);
+    if (!std::binary_search(options.layers.begin(), options.layers.end(), i + 1)) continue;
+    // The last block has read its rows itself.
+    kept.push_back(norm(i + 1 == count ? x : pass.read(x, /*last_block=*/true)));
+  }
+  if (kept.empty()) return norm(x);
+  return kept.size() == 1 ? kept.front() : at::cat(kept, 1);
 }
 
 }  // namespace prudent::models

@@ -43,4 +43,13 @@ class ForwardPass {
 using Block = std::function<at::Tensor(const at::Tensor& x, bool value_is_read)>;
 at::Tensor run_block(bool checkpoint, const at::Tensor& x, const std::vector<at::Tensor>& parameters, const Block& block);
 
+// E_RANGE unless `layers` are ascending numbers in [1, count].
+void check_layers(const std::vector<int64_t>& layers, int64_t count);
+
+// Runs blocks 0 … count - 1 on x and the final norm; with options.layers, stops at the last of them and gives them side by side.
+using NumberedBlock = std::function<at::Tensor(int64_t, const at::Tensor&)>;
+using Norm = std::function<at::Tensor(const at::Tensor&)>;
+at::Tensor run_blocks(int64_t count, at::Tensor x, const ForwardPass& pass, const HiddenOptions& options,
+                      const NumberedBlock& block, const Norm& norm);
+
 }  // namespace prudent::models

@@ -108,11 +108,12 @@ at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pa
 at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = kernels::embedding(token_embedding_, batch.ids).add(kernels::embedding(position_embedding_, batch.positions));
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
-                  [this, i, pass](const at::Tensor& input, bool is_read) { return block(i, input, *pass, is_read); });
-  }
-  return norm(x, final_norm_);
+  const auto run = [&](int64_t i, const at::Tensor& input) {
+    return run_block(options.checkpoint, input, parameters_of(layers_[static_cast<size_t>(i)]),
+                     [this, i, pass](const at::Tensor& kept, bool is_read) { return block(i, kept, *pass, is_read); });
+  };
+  return run_blocks(config_.layers, std::move(x), *pass, options, run,
+                    [this](const at::Tensor& state) { return norm(state, final_norm_); });
 }
 
 }  // namespace prudent::models

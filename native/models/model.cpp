@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "kernels/linear/linear.h"
 #include "kernels/multi_head/multi_head.h"
+#include "models/forward_pass.h"
 #include "models/gpt2.h"
 #include "models/parameter_source.h"
 #include "models/rotary_decoder.h"
@@ -63,7 +64,9 @@ std::shared_ptr<Model> Model::create(const std::string& config_json, const LoadO
 
 std::shared_ptr<Model> Model::clone() const {
   CloneSource source(*this);
-  return build(config_, task_, dtype_, source);
+  auto copy = build(config_, task_, dtype_, source);
+  copy->readout_ = readout_;  // never written in place
+  return copy;
 }
 
 void Model::keep(const std::string& name, const at::Tensor& tensor) {
@@ -130,6 +133,15 @@ at::Tensor Model::scores(const PackedBatch& batch, bool checkpoint) const {
   return kernels::multi_head(last, at::arange(last.size(0), last.options().dtype(at::kLong)), score_weight_);
 }
 
+at::Tensor Model::layer_features(const PackedBatch& batch, const std::vector<int64_t>& layers) const {
+  return hidden(batch, nullptr, {.rows = batch.last_index(), .layers = layers});
+}
+
+at::Tensor Model::readout_scores(const PackedBatch& batch) const {
+  PRUDENT_CHECK(readout_.has_value(), "E_STATE", "model", "a readout", "none");
+  return at::linear(layer_features(batch, readout_->layers).to(at::kFloat), readout_->weight);
+}
+
 at::Tensor Model::values(const at::Tensor& hidden) const {
   PRUDENT_CHECK(has_value_head(), "E_NO_HEAD", "model", "a policy with a value head", "none");
   return at::linear(hidden.to(at::kFloat), value_weight_, value_bias_).squeeze(-1);
@@ -155,6 +167,26 @@ void Model::set_score_weight(const at::Tensor& weight) {
   score_weight_.set_requires_grad(grad);
   keep(kScore, score_weight_);
   config_.num_labels = weight.size(0);
+  readout_.reset();
+}
+
+void Model::set_readout(std::optional<Readout> readout) {
+  (void)score_weight();
+  if (readout) {
+    check_layers(readout->layers, config_.layers);
+    const int64_t outputs = readout->heads + readout->spread;
+    const int64_t width = static_cast<int64_t>(readout->layers.size()) * config_.hidden_size;
+    const at::Tensor& weight = readout->weight;
+    PRUDENT_CHECK(readout->heads >= 1 && readout->spread >= 0 && width > 0, "E_RANGE", "readout",
+                  "at least one head, no fewer than 0 rows of a spread and at least one layer",
+                  c10::str(readout->heads, ", ", readout->spread, ", ", readout->layers.size()));
+    PRUDENT_CHECK(weight.dim() == 2 && weight.size(0) == outputs && weight.size(1) == width, "E_SHAPE", "readout",
+                  c10::str("[", outputs, ", ", width, "]"), c10::str(weight.sizes()));
+    PRUDENT_CHECK(weight.isfinite().all().item<bool>(), "E_NON_FINITE", "readout", "finite weights", "a NaN or an infinity");
+    readout->weight =
+        weight.detach().to(at::TensorOptions().dtype(at::kFloat).device(device()), false, /*copy=*/true).contiguous();
+  }
+  readout_ = std::move(readout);
 }
 
 bool Model::has_value_head() const { return value_weight_.defined(); }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,19 @@ struct HiddenOptions {
   at::Tensor rows;
   // Activation checkpointing: a backward keeps the input of each block alone and runs the block again.
   bool checkpoint = false;
+  // Layers whose hidden states are wanted, ascending, 1 for the first block's; each goes through the final norm, and they lie
+  // side by side: [tokens or read, layers * hidden]. Blocks above the last of them are not run. Empty: the last layer.
+  std::vector<int64_t> layers;
+};
+
+// What scores a text instead of score.weight: reward heads, then the rows F of a spread whose |F x|^2 is the variance of the
+// reward, on the last-token features x of one or several layers. In fp32, whatever the model's dtype: a factor's rows nearly
+// cancel.
+struct Readout {
+  at::Tensor weight;  // [heads + spread, layers * hidden] fp32
+  int64_t heads = 0;
+  int64_t spread = 0;
+  std::vector<int64_t> layers;  // as HiddenOptions.layers, not empty
 };
 
 class KvCache;
@@ -75,12 +89,20 @@ class Model {
   [[nodiscard]] at::Tensor last_hidden(const PackedBatch& batch, bool checkpoint = false) const;
   // [rows, num_labels] fp32: score head at each row's last token.
   [[nodiscard]] at::Tensor scores(const PackedBatch& batch, bool checkpoint = false) const;
+  // [rows, layers * hidden]: each row's last token at several layers.
+  [[nodiscard]] at::Tensor layer_features(const PackedBatch& batch, const std::vector<int64_t>& layers) const;
+  // [rows, heads + spread] fp32 from the readout, which there must be.
+  [[nodiscard]] at::Tensor readout_scores(const PackedBatch& batch) const;
   // [tokens] fp32 from the value head.
   [[nodiscard]] at::Tensor values(const at::Tensor& hidden) const;
 
   [[nodiscard]] const at::Tensor& lm_weight() const;     // [vocab, hidden]; E_NO_HEAD for a classifier
   [[nodiscard]] const at::Tensor& score_weight() const;  // [num_labels, hidden]; E_NO_HEAD for a causal model
-  void set_score_weight(const at::Tensor& weight);       // [n, hidden] any n: also changes config().num_labels
+  // [n, hidden] any n: also changes config().num_labels, and takes a readout away
+  void set_score_weight(const at::Tensor& weight);
+  // Not a parameter: neither trained nor part of save(). E_SHAPE, E_RANGE, E_NON_FINITE, E_NO_HEAD; nullopt takes it away.
+  void set_readout(std::optional<Readout> readout);
+  [[nodiscard]] const std::optional<Readout>& readout() const { return readout_; }
   [[nodiscard]] bool has_value_head() const;
   void add_value_head(uint64_t seed);  // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
 
@@ -112,6 +134,7 @@ class Model {
   at::Tensor score_weight_;  // [num_labels, hidden]
   at::Tensor value_weight_;  // [1, hidden] fp32
   at::Tensor value_bias_;    // [1] fp32
+  std::optional<Readout> readout_;
   mutable std::mutex generation_mutex_;
   mutable std::shared_ptr<void> generation_state_;
 };

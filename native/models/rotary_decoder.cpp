@@ -105,11 +105,12 @@ at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache, const
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = kernels::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
-  for (int64_t i = 0; i < config_.layers; ++i) {
-    x = run_block(options.checkpoint, x, parameters_of(layers_[static_cast<size_t>(i)]),
-                  [this, i, pass](const at::Tensor& input, bool is_read) { return block(i, input, *pass, is_read); });
-  }
-  return norm(x, final_norm_);
+  const auto run = [&](int64_t i, const at::Tensor& input) {
+    return run_block(options.checkpoint, input, parameters_of(layers_[static_cast<size_t>(i)]),
+                     [this, i, pass](const at::Tensor& kept, bool is_read) { return block(i, kept, *pass, is_read); });
+  };
+  return run_blocks(config_.layers, std::move(x), *pass, options, run,
+                    [this](const at::Tensor& state) { return norm(state, final_norm_); });
 }
 
 }  // namespace prudent::models

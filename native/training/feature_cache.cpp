@@ -10,8 +10,9 @@
 namespace prudent::training {
 
 std::shared_ptr<FeatureCache> FeatureCache::compute(const models::Model& model, const TokenRows& rows, int64_t batch_tokens,
-                                                    const Job& job, bool share_prefixes, const Group& group) {
-  return std::make_shared<FeatureCache>(feature_rows(model, rows, batch_tokens, job, share_prefixes, group));
+                                                    const Job& job, bool share_prefixes, const std::vector<int64_t>& layers,
+                                                    const Group& group) {
+  return std::make_shared<FeatureCache>(feature_rows(model, rows, batch_tokens, job, share_prefixes, layers, group));
 }
 
 FeatureCache::FeatureCache(at::Tensor features) : features_(std::move(features)) {
@@ -33,6 +34,13 @@ void FeatureCache::save(const std::string& file) const { write_safetensors(file,
 
 int64_t FeatureCache::rows() const { return features_.size(0); }
 int64_t FeatureCache::hidden() const { return features_.size(1); }
+
+std::shared_ptr<FeatureCache> FeatureCache::columns(int64_t first, int64_t count) const {
+  PRUDENT_CHECK(first >= 0 && count >= 1 && first <= hidden() - count, "E_RANGE", "columns",
+                "columns within [0, " + std::to_string(hidden()) + ")",
+                std::to_string(first) + " and " + std::to_string(count) + " more");
+  return std::make_shared<FeatureCache>(features_.narrow(1, first, count).clone(at::MemoryFormat::Contiguous));
+}
 
 at::Tensor FeatureCache::score(const at::Tensor& weight) const {
   const c10::NoGradGuard no_grad;

@@ -6,6 +6,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -85,14 +86,17 @@ void append(std::vector<T>& to, const std::vector<T>& more) {
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes, const Group& group) {
   const int64_t heads = model.score_weight().size(0);  // E_NO_HEAD before any work
-  return collect_rows(model, rows, batch_tokens, share_prefixes, job, group, heads,
-                      [&](const models::PackedBatch& batch) { return model.scores(batch); });
+  const auto& readout = model.readout();
+  return collect_rows(
+      model, rows, batch_tokens, share_prefixes, job, group, readout ? readout->heads + readout->spread : heads,
+      [&](const models::PackedBatch& batch) { return model.readout() ? model.readout_scores(batch) : model.scores(batch); });
 }
 
 at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                        bool share_prefixes, const Group& group) {
-  return collect_rows(model, rows, batch_tokens, share_prefixes, job, group, model.config().hidden_size,
-                      [&](const models::PackedBatch& batch) { return model.last_hidden(batch); });
+                        bool share_prefixes, const std::vector<int64_t>& layers, const Group& group) {
+  const int64_t width = model.config().hidden_size * std::max<int64_t>(1, static_cast<int64_t>(layers.size()));
+  return collect_rows(model, rows, batch_tokens, share_prefixes, job, group, width,
+                      [&](const models::PackedBatch& batch) { return model.layer_features(batch, layers); });
 }
 
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {

@@ -14,14 +14,16 @@
 
 namespace prudent::training {
 
-// [rows, num_labels] fp32 on the CPU. E_NO_HEAD for a causal model. share_prefixes: what rows have in common at their beginning
-// is computed once (row_plan.h). With a group each rank computes its part of the micro-batches, and all get all results.
+// [rows, num_labels] fp32 on the CPU, or what the model's readout gives, [rows, heads + spread]. E_NO_HEAD for a causal model.
+// share_prefixes: what rows have in common at their beginning is computed once (row_plan.h). With a group each rank computes its
+// part of the micro-batches, and all get all results.
 at::Tensor score_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
                       bool share_prefixes = true, const Group& group = nullptr);
 
-// Final hidden state at each row's last token, [rows, hidden] fp32 on the CPU; a group as of score_rows.
+// Hidden state at each row's last token, [rows, hidden] fp32 on the CPU; with several layers (HiddenOptions) side by side; a
+// group as of score_rows.
 at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job,
-                        bool share_prefixes = true, const Group& group = nullptr);
+                        bool share_prefixes = true, const std::vector<int64_t>& layers = {}, const Group& group = nullptr);
 
 // How many tokens the forwards of score_rows and feature_rows compute.
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes);

@@ -18,7 +18,7 @@ const MAY_IMPORT = {
   study: [...GROUND, 'training', 'evaluation', 'policy'],
   report: [...GROUND, 'study', 'evaluation', 'theory'],
   serve: [...GROUND],
-  cli: [...GROUND, 'training', 'evaluation', 'policy', 'theory', 'study', 'report', 'serve'],
+  cli: [...GROUND, 'training', 'evaluation', 'policy', 'uncertainty', 'theory', 'study', 'report', 'serve'],
 }
 const IMPORT = /(?:\bfrom\s+|\bimport\s*\(\s*|\bimport\s+)['"](\.{1,2}\/[^'"]+)['"]/g
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # These print their data.
-PRINTED = {"public_ops": ROOT / "data" / "kernels.json", "study_statistics": ROOT / "statistics.json", "theory": ROOT / "theory.json"}
+PRINTED = {"public_ops": ROOT / "data" / "kernels.json", "study_statistics": ROOT / "statistics.json", "theory": ROOT / "theory.json", "uncertainty": ROOT / "uncertainty.json"}
 
 
 def generators() -> dict[str, Path]:

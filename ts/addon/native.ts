@@ -56,7 +56,10 @@ export interface ModelInfo {
   kvHeads: number
   headDim: number
   maxPositions: number
+  /** Reward heads: the first columns of `score`. */
   numLabels: number
+  /** Columns of `score` after the heads, whose sum of squares is the variance of the reward; 0: sigma is taken over the heads. */
+  spread: number
   hasValueHead: boolean
   parameterCount: number
   parameterBytes: number
@@ -79,6 +82,18 @@ export interface PrefixOptions extends BatchOptions {
   sharePrefixes?: boolean
 }
 
+/** Layers count from 1 and ascend; each goes through the model's final norm. Default: the last alone. */
+export interface FeatureOptions extends PrefixOptions {
+  layers?: Int32Array
+}
+
+/** Of a weight [heads + spread, layers * hidden]. */
+export interface ReadoutShape {
+  heads: number
+  spread?: number
+  layers?: Int32Array
+}
+
 export interface GenerateOptions extends BatchOptions {
   maxNewTokens: number
   minNewTokens?: number
@@ -99,7 +114,7 @@ export interface SharedWorkOptions extends PrefixOptions {
 
 export interface NativeModel {
   info(): ModelInfo
-  /** [rows, numLabels], row-major. Sequence classifier only. */
+  /** [rows, numLabels + spread], row-major. Sequence classifier only. */
   score(rows: TokenRows, options: SharedWorkOptions, call?: NativeCall): Promise<Float32Array>
   /** How many tokens `score` and `cacheFeatures` compute for these rows: fewer than there are where prefixes are shared. */
   computedTokens(rows: TokenRows, options: PrefixOptions, call?: NativeCall): Promise<number>
@@ -110,10 +125,23 @@ export interface NativeModel {
   hiddenStates(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
   /** [sum(lengths), vocab]; for tests and probes on small models. */
   logits(rows: TokenRows, options: BatchOptions, call?: NativeCall): Promise<Float32Array>
-  /** Last-token features of every row, kept natively: [rows, hidden] fp32. */
-  cacheFeatures(rows: TokenRows, options: SharedWorkOptions, call?: NativeCall): Promise<NativeFeatureCache>
+  /** Last-token features of every row, kept natively: [rows, hidden] fp32, or [rows, layers * hidden] of the given layers side by side. */
+  cacheFeatures(
+    rows: TokenRows,
+    options: FeatureOptions & SharedWorkOptions,
+    call?: NativeCall,
+  ): Promise<NativeFeatureCache>
   /** score.weight [numLabels, hidden]. */
   scoreWeight(call?: NativeCall): Promise<Float32Array>
+  /**
+   * What scores in place of score.weight, in fp32: [heads + spread, layers * hidden] row-major, or null for score.weight again. It is
+   * neither trained nor saved with the model, and a new score.weight takes it away. E_BUSY while a trainer of the weights is open.
+   */
+  setReadout(weight: Float32Array | null, options?: ReadoutShape): Promise<void>
+  /** The same from a safetensors file with one tensor, `readout`. */
+  loadReadout(file: string, options: ReadoutShape): Promise<void>
+  /** E_STATE where there is none. */
+  saveReadout(file: string, call?: NativeCall): Promise<void>
   /** n may differ from before. E_BUSY while a trainer of the weights is open. */
   setScoreWeight(weight: Float32Array, heads: number): Promise<void>
   /** E_BUSY while a trainer of the weights is open. */
@@ -130,8 +158,33 @@ export interface NativeFeatureCache {
   toArray(call?: NativeCall): Promise<Float32Array>
   /** scores[rows, heads] of any weight [heads, hidden]. */
   score(weight: Float32Array, heads: number, call?: NativeCall): Promise<Float32Array>
+  /** A copy of columns first … first + count - 1. */
+  columns(first: number, count: number, call?: NativeCall): Promise<NativeFeatureCache>
+  /** A Bayesian Bradley-Terry head on pairs of rows (native/training/laplace_head.h). */
+  laplace(chosen: Int32Array, rejected: Int32Array, options: LaplaceFitOptions, call?: NativeCall): Promise<LaplaceFit>
   save(file: string): Promise<void>
   dispose(): Promise<void>
+}
+
+export interface LaplaceFitOptions {
+  /** Of the prior N(0, 1 / priorPrecision) of every weight (default 1); where the search begins when `byEvidence`. */
+  priorPrecision?: number
+  /** Choose the precision that maximises the evidence (MacKay's fixed point). */
+  byEvidence?: boolean
+  /** Newton steps for one precision (default 50). */
+  maxSteps?: number
+}
+export interface LaplaceFit {
+  /** Mode of the posterior, [hidden]. */
+  weights: Float32Array
+  /** L^-1 of the Hessian H = L L', [hidden, hidden] row-major: the predictive variance of a row x is |factor x|^2. */
+  factor: Float32Array
+  priorPrecision: number
+  /** ln of the Laplace approximation of the pairs' probability. */
+  logEvidence: number
+  /** Directions that the pairs determine: hidden - precision tr H^-1. */
+  effectiveParameters: number
+  newtonSteps: number
 }
 
 export interface AdamwOptions {
@@ -404,6 +457,8 @@ export interface NativeAddon {
   loadModel(folder: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
   /** Random weights from the text of a config.json. */
   createModel(configJson: string, options: LoadModelOptions, call?: NativeCall): Promise<NativeModel>
+  /** Features that come from elsewhere, [rows, hidden] row-major. */
+  createFeatureCache(values: Float32Array, rows: number, hidden: number, call?: NativeCall): Promise<NativeFeatureCache>
   loadFeatureCache(file: string, call?: NativeCall): Promise<NativeFeatureCache>
   createLanguageModelTrainer(
     model: NativeModel,

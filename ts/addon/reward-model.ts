@@ -1,7 +1,16 @@
 import { argumentError } from '../errors.js'
 import { FeatureCache } from './feature-cache.js'
-import { loadNativeModel, Model, type ModelOptions, type PrefixCallOptions, prefixOptionsOf } from './model.js'
+import {
+  loadNativeModel,
+  Model,
+  type ModelOptions,
+  type PrefixCallOptions,
+  prefixOptionsOf,
+  type SaveOptions,
+} from './model.js'
+import type { NativeModel } from './native.js'
 import { type TokenIds, toTokenRows } from './rows.js'
+import { loadUncertainty, markUncertainty, saveUncertainty, type Uncertainty } from './uncertainty.js'
 
 /** Scores of one row. */
 export interface RowScore {
@@ -9,7 +18,7 @@ export interface RowScore {
   scores: Float32Array
   /** Mean over heads. */
   mean: number
-  /** Standard deviation over heads with ddof 1 (the paper's sigma); null for one head. */
+  /** sigma of the model's uncertainty source; without one the standard deviation over heads, ddof 1, null for one head. */
   std: number | null
 }
 
@@ -23,10 +32,42 @@ export type ScoreCallOptions = PrefixCallOptions
 
 /** A sequence classifier with one output a reward head, from a Hugging Face folder. */
 export class RewardModel extends Model {
+  #uncertainty: Uncertainty | null
+
+  constructor(native: NativeModel, uncertainty: Uncertainty | null = null) {
+    super(native)
+    // What was fitted may come with its weights, which are the model's by now.
+    this.#uncertainty = uncertainty && { source: uncertainty.source, layers: uncertainty.layers, fit: uncertainty.fit }
+  }
+
+  /** @throws as `loadUncertainty` where the folder's sidecar is missing or wrong */
   static async load(folder: string, options: RewardModelOptions = {}): Promise<RewardModel> {
     const { newHeads, seed } = options
     const head = newHeads === undefined ? {} : { allowNewHead: true, numLabels: newHeads, seed: seed ?? 0 }
-    return new RewardModel(await loadNativeModel(folder, options, { task: 'sequence-classification', ...head }))
+    const task = 'sequence-classification'
+    const native = await loadNativeModel(folder, options, { task, ...head })
+    // New heads know nothing of a source that was fitted to others.
+    if (newHeads !== undefined) return new RewardModel(native)
+    try {
+      return new RewardModel(native, await loadUncertainty(native, folder, options.signal))
+    } catch (error) {
+      await native.dispose()
+      throw error
+    }
+  }
+
+  /** Where sigma comes from; null: the heads, of which nothing more is known. */
+  get uncertainty(): Uncertainty | null {
+    return this.#uncertainty
+  }
+
+  /** As `Model.save`, with the sidecar of the uncertainty source. */
+  override async save(folder: string, options: SaveOptions = {}): Promise<void> {
+    const uncertainty = this.#uncertainty
+    await super.save(folder, options)
+    if (uncertainty === null) return
+    await saveUncertainty(this.native, folder, uncertainty)
+    await markUncertainty(folder)
   }
 
   get heads(): number {
@@ -41,8 +82,7 @@ export class RewardModel extends Model {
     const rows = toTokenRows(input.ids, 'ids')
     if (rows.lengths.length === 0) return []
     const values = await this.call(options, (native, call) => native.score(rows, prefixOptionsOf(options), call))
-    const heads = values.length / rows.lengths.length
-    return Array.from(rows.lengths, (_, row) => rowScore(values.subarray(row * heads, (row + 1) * heads)))
+    return rowScores(values, rows.lengths.length, this.info)
   }
 
   /** How many tokens `score` and `features` compute for these rows: fewer than there are where prefixes are shared. */
@@ -65,20 +105,39 @@ export class RewardModel extends Model {
     return this.call(undefined, (native, call) => native.scoreWeight(call))
   }
 
-  /** Replaces the heads by `heads` others, [heads, hidden] row-major. */
-  setHeadWeights(weights: Float32Array, heads: number): Promise<void> {
-    return this.call(undefined, (native) => native.setScoreWeight(weights, heads))
+  /** Replaces the heads by `heads` others, [heads, hidden] row-major; an uncertainty source goes with the heads that it was fitted to. */
+  async setHeadWeights(weights: Float32Array, heads: number): Promise<void> {
+    await this.call(undefined, (native) => native.setScoreWeight(weights, heads))
+    this.#uncertainty = null
   }
 
   async clone(): Promise<RewardModel> {
-    return new RewardModel(await this.call(undefined, (native) => native.clone()))
+    const uncertainty = this.#uncertainty
+    return new RewardModel(await this.call(undefined, (native) => native.clone()), uncertainty)
   }
 }
 
-/** Mean and standard deviation (ddof 1) over the heads of one row. */
-export function rowScore(scores: Float32Array): RowScore {
+/** Columns of a model's scores: rewards first, then those whose sum of squares is the variance. */
+export interface ScoreColumns {
+  numLabels: number
+  spread: number
+}
+
+/** values: [rows, columns] row-major. */
+export function rowScores(values: Float32Array, rows: number, { spread }: Pick<ScoreColumns, 'spread'>): RowScore[] {
+  const columns = values.length / rows
+  return Array.from({ length: rows }, (_, row) => rowScore(values.subarray(row * columns, (row + 1) * columns), spread))
+}
+
+/** Mean over the heads of one row; its sigma from the last `spread` columns, or over the heads (ddof 1). */
+export function rowScore(columns: Float32Array, spread = 0): RowScore {
+  const scores = columns.subarray(0, columns.length - spread)
   if (scores.length === 0) throw argumentError('E_SHAPE', 'scores', 'at least one head', 'none')
   const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length
+  if (spread > 0) {
+    const variance = columns.subarray(scores.length).reduce((sum, value) => sum + value ** 2, 0)
+    return { scores, mean, std: Math.sqrt(variance) }
+  }
   if (scores.length === 1) return { scores, mean, std: null }
   const squares = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0)
   return { scores, mean, std: Math.sqrt(squares / (scores.length - 1)) }

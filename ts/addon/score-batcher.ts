@@ -2,7 +2,7 @@ import { argumentError, PrudentError } from '../errors.js'
 import { abortError, callNative } from './call.js'
 import { DEFAULT_BATCH_TOKENS } from './model.js'
 import type { NativeModel, TokenRows } from './native.js'
-import { type RewardModel, type RowScore, rowScore } from './reward-model.js'
+import { type RewardModel, type RowScore, rowScores } from './reward-model.js'
 import { type TokenIds, toTokenRows } from './rows.js'
 import { rowsOfSlices, ScoreLine, type Slice } from './score-line.js'
 
@@ -105,10 +105,11 @@ export class ScoreBatcher {
 
   /** A caller that asks again and again, and is waited for: a forward begins early when all members have asked. */
   join(): ScoreBatcherMember {
-    const member = new ScoreBatcherMember(this.#request.bind(this), (self) => {
+    const leave = (self: ScoreBatcherMember) => {
       this.#members.delete(self)
       this.#advance()
-    })
+    }
+    const member = new ScoreBatcherMember(this.#request.bind(this), leave, () => this.#model.info())
     this.#members.add(member)
     return member
   }
@@ -118,10 +119,10 @@ export class ScoreBatcher {
    * @throws E_RANGE, E_SHAPE, E_TOO_LONG naming the row; E_BUSY, E_CANCELLED, E_TIMEOUT, E_DISPOSED
    */
   async score(input: ScoreRows, options?: ScoreRequestOptions): Promise<RowScore[]> {
-    return perRow(await this.#request(input, options, null), input)
+    return rowScores(await this.#request(input, options, null), input.ids.length, this.#model.info())
   }
 
-  /** The same as one array, [rows, heads] row-major. */
+  /** The same as one array, [rows, heads + spread] row-major: see `ModelInfo.spread`. */
   scoreValues(input: ScoreRows, options?: ScoreRequestOptions): Promise<Float32Array> {
     return this.#request(input, options, null)
   }
@@ -293,16 +294,18 @@ export class ScoreBatcher {
 export class ScoreBatcherMember {
   readonly #request: MemberRequest
   readonly #leave: (member: ScoreBatcherMember) => void
+  readonly #info: ScoringModel['info']
 
   /** Made by `ScoreBatcher.join()`. */
-  constructor(request: MemberRequest, leave: (member: ScoreBatcherMember) => void) {
+  constructor(request: MemberRequest, leave: (member: ScoreBatcherMember) => void, info: ScoringModel['info']) {
     this.#request = request
     this.#leave = leave
+    this.#info = info
   }
 
   /** As `ScoreBatcher.score`. */
   async score(input: ScoreRows, options?: ScoreRequestOptions): Promise<RowScore[]> {
-    return perRow(await this.#request(input, options, this), input)
+    return rowScores(await this.#request(input, options, this), input.ids.length, this.#info())
   }
 
   /** As `ScoreBatcher.scoreValues`. */
@@ -321,11 +324,6 @@ type MemberRequest = (
   options: ScoreRequestOptions | undefined,
   member: ScoreBatcherMember,
 ) => Promise<Float32Array>
-
-function perRow(values: Float32Array, { ids }: ScoreRows): RowScore[] {
-  const heads = values.length / ids.length
-  return ids.map((_, row) => rowScore(values.subarray(row * heads, (row + 1) * heads)))
-}
 
 /** Before a request meets others: what is wrong with it must reject it alone. */
 function checkRows({ ids, lengths }: TokenRows, { vocabSize, maxPositions }: ReturnType<ScoringModel['info']>): void {

@@ -15,6 +15,7 @@ export interface PromptSet {
 export interface HeadScores {
   /** [rows, heads], row-major. */
   values: Float32Array
+  /** Columns of `values`, those of `spread` included. */
   heads: number
   /** Columns whose sum of squares is the variance of a response (a Laplace factor's, say), which are no rewards; absent: sigma is taken over heads. */
   spread?: readonly number[]
@@ -45,8 +46,6 @@ export interface ModelScorerOptions {
   sharePrefixes?: boolean
   /** Ranks that share the work: each asks for all scores, computes a part and gets all. Not with a batcher. */
   group?: NativeProcessGroup | undefined
-  /** The model's outputs that are `HeadScores.spread`. */
-  spread?: readonly number[]
   /** Of `model`: callers share its forwards. Without it each call has forwards of its own. */
   batcher?: ScoreBatcher
 }

@@ -4,24 +4,27 @@ import { packRows } from '../data/batching.js'
 import { measurePairs, type PairMeasures } from './pair-scores.js'
 import type { PairFeatures, TokenPairs } from './types.js'
 
+export interface CacheOptions {
+  batchTokens: number
+  sharePrefixes?: boolean
+  /** Layers of the base, ascending, 1 for the first, side by side in a row; default: the last alone. */
+  layers?: readonly number[]
+  signal?: AbortSignal | undefined
+  /** Ranks that share the work; each gets all features. */
+  group?: NativeProcessGroup | undefined
+}
+
 /** Computes the frozen base's last-token features of all pairs once; any number of heads, seeds and epochs train from them. */
 export async function cachePairFeatures(
   model: NativeModel,
   pairs: TokenPairs,
-  options: {
-    batchTokens: number
-    sharePrefixes?: boolean
-    signal?: AbortSignal | undefined
-    /** Ranks that share the work; each gets all features. */
-    group?: NativeProcessGroup | undefined
-  },
+  options: CacheOptions,
 ): Promise<PairFeatures> {
   const rows = packRows([...pairs.chosen, ...pairs.rejected])
   const count = pairs.chosen.length
-  const { batchTokens, sharePrefixes = true, group } = options
-  const cache = await callNative(options, (call) =>
-    model.cacheFeatures(rows, { batchTokens, sharePrefixes, group }, call),
-  )
+  const { batchTokens, sharePrefixes = true, layers, group } = options
+  const forward = { batchTokens, sharePrefixes, group, ...(layers && { layers: Int32Array.from(layers) }) }
+  const cache = await callNative(options, (call) => model.cacheFeatures(rows, forward, call))
   const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
   return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
 }

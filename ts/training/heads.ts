@@ -5,14 +5,14 @@ import type { EpochPosition } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 import { cachePairFeatures, headMeasures } from './features.js'
-import { HeadOrder } from './head-order.js'
+import { HeadOrder, ownStreams } from './head-order.js'
 import { adamwOptions, contextOptions } from './optimiser.js'
 import { meanOf } from './pair-scores.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { HeadsSettings, headsSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
 import { callSignal, loadOptimiser, runLoop, saveOptimiser } from './step-loop.js'
-import type { EnsembleTraining, HeadsResult, HeadsTraining } from './types.js'
+import type { EnsembleTraining, HeadStreams, HeadsResult, HeadsTraining } from './types.js'
 
 /** Paper, table 4: as table 2, half an epoch, until the heads' mean loss is near 0.2. */
 export const PAPER_HEADS = {
@@ -34,14 +34,17 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
   const { hidden } = features.cache.info()
   if (features.chosen.length === 0) throw argumentError('E_DATA', 'features', 'at least one pair', 'none')
   const saved = checkpoint?.state as State | undefined
-  const order = new HeadOrder(features.chosen.length, settings, saved?.position)
+  const streams = training.streams ?? ownStreams(settings.heads)
+  if (streams.length !== settings.heads)
+    throw argumentError('E_SHAPE', 'streams', `${settings.heads} entries, one a head`, String(streams.length))
+  const order = new HeadOrder(features.chosen.length, settings, saved?.position, streams)
   const total = totalSteps(settings, order.batchesPerEpoch)
   const mean = new SmoothedLoss(settings.stopAt, saved?.mean)
   const each = Array.from(
     { length: settings.heads },
     (_, head) => new SmoothedLoss(settings.stopAt, saved?.heads[head]),
   )
-  const initial = initialHeads(settings, hidden, training.firstHead)
+  const initial = initialHeads(settings, hidden, training.firstHead, streams)
   const anchor = settings.anchored ? anchorStrength(settings, features.chosen.length) : 0
   const options = {
     ...adamwOptions(settings.optimiser),
@@ -134,11 +137,16 @@ export async function trainEnsemble(training: EnsembleTraining): Promise<HeadsRe
 }
 
 /** [heads, hidden]: N(0, std^2) by head and seed, the trained head first where `keep-first` asks for it. */
-export function initialHeads(settings: HeadsSettings, hidden: number, firstHead?: Float32Array): Float32Array {
+export function initialHeads(
+  settings: HeadsSettings,
+  hidden: number,
+  firstHead?: Float32Array,
+  streams: readonly Pick<HeadStreams, 'init'>[] = ownStreams(settings.heads),
+): Float32Array {
   const random = Random.from(settings.seed, 'heads')
   const weights = new Float32Array(settings.heads * hidden)
   for (let head = 0; head < settings.heads; head++) {
-    const stream = random.split('init', head)
+    const stream = random.split('init', (streams[head] as HeadStreams).init)
     for (let index = 0; index < hidden; index++) weights[head * hidden + index] = stream.normal(0, settings.init.std)
   }
   if (settings.init.kind === 'all-new') return weights

@@ -70,12 +70,21 @@ export interface PairFeatures {
   rejected: Int32Array
 }
 
+/** Numbers of the random streams that a head takes its start, its bootstrap sample and its order of the pairs from. */
+export interface HeadStreams {
+  init: number
+  sample: number
+  order: number
+}
+
 export interface HeadsTraining extends TrainingContext {
   features: PairFeatures
   heldOut?: PairFeatures
   settings: HeadsSettings
   /** The trained head [hidden] that `init.kind: keep-first` puts first. */
   firstHead?: Float32Array
+  /** One entry a head; default: a head's own number for each. Heads may share one source of chance and differ in another. */
+  streams?: readonly HeadStreams[]
 }
 export interface HeadsResult extends TrainingResult {
   /** [heads, hidden], row-major: score.weight of the ensemble. */

@@ -1,65 +1,107 @@
+import { callNative } from '../addon/call.js'
+import type { NativeModel } from '../addon/native.js'
+import type { Uncertainty } from '../addon/uncertainty.js'
+import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 
 /**
- * A source of uncertainty on the features x of a frozen base: mean and sigma of every row. All of ours are linear in x: scores are
- * weights x, and the variance is either that over several heads (ddof 1) or the square |factor x|^2 of a spread. So the rows of both
- * fit one score.weight, and one forward of the model gives everything that an objective needs.
+ * A source of uncertainty on the last-token features x of a frozen base: mean and sigma of every row. All of ours are linear in x: rewards
+ * are weights x, and the variance is either that over several heads (ddof 1) or the square |factor x|^2 of a spread. So one product
+ * after one forward of the model gives everything that an objective needs.
  */
-export interface UncertaintySource {
-  kind: 'heads' | 'laplace' | 'dropout'
+export interface UncertaintySource extends Uncertainty {
+  /** Of one layer. */
   hidden: number
   heads: number
-  /** [heads, hidden], row-major. */
+  /** Heads that read the last layer alone: the first ones, and what score.weight holds. */
+  scoreHeads: number
+  /** [heads, width] row-major; width is hidden, or layers * hidden where several layers are read. */
   weights: Float32Array
-  /** Variance |factor x|^2, factor [rank, hidden] row-major; null: the sample variance over heads. */
+  /** Variance |factor x|^2, factor [rank, width] row-major; null: the sample variance over heads. */
   spread: { rank: number; factor: Float32Array } | null
 }
 
 /** Heads that disagree: the paper's, bootstrap heads, anchored ones. */
-export function headsSource(weights: Float32Array, heads: number): UncertaintySource {
+export function headsSource(
+  weights: Float32Array,
+  heads: number,
+  source: 'heads' | 'bootstrap' | 'anchored-bootstrap' = 'heads',
+): UncertaintySource {
   if (heads < 2 || weights.length % heads !== 0)
     throw argumentError('E_SHAPE', 'weights', `[heads >= 2, hidden]`, `${weights.length} values for ${heads} heads`)
-  return { kind: 'heads', hidden: weights.length / heads, heads, weights, spread: null }
+  const hidden = weights.length / heads
+  return { source, layers: null, fit: {}, hidden, heads, scoreHeads: heads, weights, spread: null }
 }
 
-/** Dropout of the features at one rate, in the limit of many passes: the variance over masks is rate / (1 - rate) * sum (w_j x_j)^2. */
-export function dropoutSource(head: Float32Array, rate: number): UncertaintySource {
+export interface DropoutOptions {
+  rate: number
+  /** Number of the layer whose features are dropped. */
+  layer: number
+  /** Fixed masks; absent: the limit of many, whose variance is rate / (1 - rate) * sum (w_j x_j)^2. */
+  passes?: number | undefined
+  seed?: number
+}
+
+/** Dropout of the features under one head. With `passes` masks m the variance is the mean of ((w m / (1 - rate) - w) x)^2 over them. */
+export function dropoutSource(
+  head: Float32Array,
+  { rate, layer, passes, seed = 0 }: DropoutOptions,
+): UncertaintySource {
   if (!(rate > 0 && rate < 1)) throw argumentError('E_RANGE', 'rate', 'a number in (0, 1)', String(rate))
-  const rank = head.length
-  const factor = new Float32Array(rank * rank)
-  const scale = Math.sqrt(rate / (1 - rate))
-  head.forEach((weight, index) => {
-    factor[index * rank + index] = scale * weight
-  })
-  return { kind: 'dropout', hidden: rank, heads: 1, weights: head, spread: { rank, factor } }
+  const hidden = head.length
+  const rank = passes ?? hidden
+  const factor = new Float32Array(rank * hidden)
+  if (passes === undefined) {
+    const scale = Math.sqrt(rate / (1 - rate))
+    for (const [index, weight] of head.entries()) factor[index * hidden + index] = scale * weight
+  } else {
+    for (let pass = 0; pass < passes; pass++) {
+      const random = Random.from(seed, 'dropout', pass)
+      for (const [index, weight] of head.entries()) {
+        const kept = random.uniform() < rate ? 0 : 1 / (1 - rate)
+        factor[pass * hidden + index] = ((kept - 1) * weight) / Math.sqrt(passes)
+      }
+    }
+  }
+  const fit = { rate, passes: passes ?? 0 }
+  const shape = { hidden, heads: 1, scoreHeads: 1 }
+  return { source: 'dropout', layers: [layer], fit, ...shape, weights: head, spread: { rank, factor } }
 }
 
-/** score.weight of a model that gives heads and spread in one forward, [heads + rank, hidden]. */
-export function stackedWeight({ weights, spread }: UncertaintySource): Float32Array {
-  if (spread === null) return weights
-  const stacked = new Float32Array(weights.length + spread.factor.length)
-  stacked.set(weights)
-  stacked.set(spread.factor, weights.length)
-  return stacked
+/** Makes a sequence classifier give rewards and sigma of a source in one forward; score.weight holds the rewards of the last layer. */
+export async function installSource(model: NativeModel, source: UncertaintySource): Promise<void> {
+  const { heads, weights, spread, layers } = source
+  await callNative(undefined, () => model.setScoreWeight(lastLayerHeads(source), source.scoreHeads))
+  if (layers === null) return
+  const readout = new Float32Array(weights.length + (spread?.factor.length ?? 0))
+  readout.set(weights)
+  if (spread !== null) readout.set(spread.factor, weights.length)
+  const shape = { heads, spread: spread?.rank ?? 0, layers: Int32Array.from(layers) }
+  await callNative(undefined, () => model.setReadout(readout, shape))
 }
 
-/** The outputs of `stackedWeight` that are spread: what a scorer passes on as `spread`. */
-export function spreadColumns({ heads, spread }: UncertaintySource): number[] {
-  return Array.from({ length: spread?.rank ?? 0 }, (_, index) => heads + index)
+/** [scoreHeads, hidden]: the last layer is the last block of columns. */
+function lastLayerHeads({ hidden, heads, scoreHeads, weights }: UncertaintySource): Float32Array {
+  const width = weights.length / heads
+  const rows = new Float32Array(scoreHeads * hidden)
+  for (let head = 0; head < scoreHeads; head++)
+    rows.set(weights.subarray((head + 1) * width - hidden, (head + 1) * width), head * hidden)
+  return rows
 }
 
-/** Mean over heads and sigma of rows of features, [rows, hidden] row-major. */
+/** Mean over heads and sigma of rows of features, [rows, width] row-major. */
 export function measure(
-  source: UncertaintySource,
+  source: Pick<UncertaintySource, 'heads' | 'weights' | 'spread'>,
   features: Float32Array,
 ): { mean: Float64Array; sigma: Float64Array } {
-  const { hidden, heads, weights, spread } = source
-  if (features.length % hidden !== 0)
-    throw argumentError('E_SHAPE', 'features', `[rows, ${hidden}]`, `${features.length} values`)
-  const rows = features.length / hidden
+  const { heads, weights, spread } = source
+  const width = weights.length / heads
+  if (features.length % width !== 0)
+    throw argumentError('E_SHAPE', 'features', `[rows, ${width}]`, `${features.length} values`)
+  const rows = features.length / width
   const [mean, sigma] = [new Float64Array(rows), new Float64Array(rows)]
   for (let row = 0; row < rows; row++) {
-    const x = features.subarray(row * hidden, (row + 1) * hidden)
+    const x = features.subarray(row * width, (row + 1) * width)
     const scores = products(weights, x)
     const centre = scores.reduce((sum, score) => sum + score, 0) / heads
     const variance =

@@ -1,4 +1,4 @@
-import { trainEnsemble } from '../../training/heads.js'
+import { trainSource } from '../../uncertainty/fit.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
 import { loadPairs } from './pairs.js'
@@ -20,17 +20,20 @@ async function train(session: Session, { config, run, context }: Start<EnsembleR
     device: config.device,
   })
   try {
-    const result = await trainEnsemble({
+    const { source, result } = await trainSource({
       ...context,
       model,
       pairs: pairs.train,
       heldOut: pairs.heldOut,
       settings: config.training,
+      uncertainty: config.uncertainty,
     })
-    await saveResult(run, model, tokenizer.folder)
+    await saveResult(run, model, tokenizer.folder, source)
     const { steps, stoppedEarly, heads, lossPerHead, heldOutAccuracyPerHead } = result
     const accuracies = heldOutAccuracyPerHead === null ? null : Array.from(heldOutAccuracyPerHead)
-    return { steps, stoppedEarly, heads, lossPerHead: Array.from(lossPerHead), heldOutAccuracyPerHead: accuracies }
+    const losses = Array.from(lossPerHead)
+    const uncertainty = source && { source: source.source, ...source.fit }
+    return { steps, stoppedEarly, heads, uncertainty, lossPerHead: losses, heldOutAccuracyPerHead: accuracies }
   } finally {
     await model.dispose()
   }

@@ -1,6 +1,8 @@
 import type { NativeModel } from '../../addon/native.js'
+import { loadUncertainty } from '../../addon/uncertainty.js'
 import { eosTokenIds } from '../../data/model-files.js'
 import { describeReport } from '../../data/report.js'
+import { argumentError } from '../../errors.js'
 import { loadPrompts } from '../../policy/prompts.js'
 import { modelScorer } from '../../policy/scorer.js'
 import { trainPolicy } from '../../policy/train-policy.js'
@@ -94,6 +96,21 @@ async function openModels(
   return {
     policy,
     reference: keep(await openModel(session, reference.folder, causal)),
-    scorer: keep(await openModel(session, scorer.folder, { ...causal, task: 'sequence-classification' })),
+    scorer: await openScorer(session, scorer.folder, config, keep),
   }
+}
+
+/** The reward model, which scores by the uncertainty source that its folder names. */
+async function openScorer(
+  session: Session,
+  folder: string,
+  { dtype, device, scorer }: PolicyRun,
+  keep: (model: NativeModel) => NativeModel,
+): Promise<NativeModel> {
+  const model = keep(await openModel(session, folder, { task: 'sequence-classification', dtype, device }))
+  const found = (await loadUncertainty(model, folder, session.signal))?.source ?? 'heads'
+  const { uncertainty } = scorer
+  if (uncertainty !== 'auto' && uncertainty !== found)
+    throw argumentError('E_CONFIG', 'scorer.uncertainty', `${found}, which ${folder} was trained with`, uncertainty)
+  return model
 }

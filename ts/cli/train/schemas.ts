@@ -18,6 +18,7 @@ import {
   languageModelSettings,
   rewardSettings,
 } from '../../training/settings.js'
+import { expectedSource, uncertaintySettings } from '../../uncertainty/settings.js'
 
 const mlflow = z.strictObject({
   uri: z
@@ -80,6 +81,9 @@ export const ensembleRun = z.strictObject({
   data: preferenceData,
   heldOut: heldOutSettings,
   training: headsSettings,
+  uncertainty: uncertaintySettings.describe(
+    'Where sigma comes from; it is saved beside the model and found again by whoever scores',
+  ),
   ...common,
 })
 export type EnsembleRun = z.output<typeof ensembleRun>
@@ -95,6 +99,7 @@ export const policyRun = z.strictObject({
     maxLength: z.int().min(2).default(1024).describe('Longer inputs are cut on the left'),
     batchTokens: z.int().min(1).default(16384),
     sharePrefixes,
+    uncertainty: expectedSource,
     head: z.int().min(0).default(0).describe('The head that is the reward'),
     ensemble: z
       .array(z.int().min(0))

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import { callNative } from '../../addon/call.js'
 import { loadAddon } from '../../addon/load.js'
 import type { LoadModelOptions, NativeModel } from '../../addon/native.js'
+import { markUncertainty, saveUncertainty, type Uncertainty } from '../../addon/uncertainty.js'
 import type { ModelReference } from '../../config/blocks.js'
 import { loadConfig } from '../../config/load.js'
 import { resolveModel } from '../../data/model-files.js'
@@ -187,11 +188,23 @@ const TOKENIZER_FILES = [
   'generation_config.json',
 ]
 
-/** Writes model/ with everything that transformers needs to load it: weights, config and tokenizer. A rank without a run writes nothing. */
-export async function saveResult(run: RunDirectory | null, model: NativeModel, tokenizerFolder: string): Promise<void> {
+/**
+ * Writes model/ with everything that transformers needs to load it: weights, config and tokenizer; and what says where sigma comes from.
+ * A rank without a run writes nothing.
+ */
+export async function saveResult(
+  run: RunDirectory | null,
+  model: NativeModel,
+  tokenizerFolder: string,
+  uncertainty: Uncertainty | null = null,
+): Promise<void> {
   if (run === null) return
   await run.saveModel(async (folder) => {
     await model.save(folder)
+    if (uncertainty !== null) {
+      await saveUncertainty(model, folder, uncertainty)
+      await markUncertainty(folder)
+    }
     for (const name of TOKENIZER_FILES) {
       const source = join(tokenizerFolder, name)
       const exists = (await stat(source).catch(() => null))?.isFile() ?? false

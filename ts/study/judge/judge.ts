@@ -3,13 +3,14 @@ import path from 'node:path'
 import { callNative } from '../../addon/call.js'
 import { loadAddon } from '../../addon/load.js'
 import type { NativeModel } from '../../addon/native.js'
+import { loadUncertainty } from '../../addon/uncertainty.js'
 import { eosTokenIds, resolveModel } from '../../data/model-files.js'
 import { deriveSeed, Random } from '../../data/random.js'
 import { Tokenizer } from '../../data/tokenizer.js'
 import { mean, standardDeviation, variance } from '../../evaluation/describe.js'
 import { evaluatePolicy } from '../../policy/evaluate-policy.js'
 import { loadPrompts } from '../../policy/prompts.js'
-import { modelScorer } from '../../policy/scorer.js'
+import { modelScorer, rewardsOf } from '../../policy/scorer.js'
 import type { PromptSet, Scorer } from '../../policy/types.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import { takePrompts } from '../prompts.js'
@@ -109,6 +110,11 @@ async function openCourt(config: JudgeConfig, signal: AbortSignal): Promise<Cour
     await reference.dispose()
     throw error
   })
+  await loadUncertainty(judge, judgeFolder, signal).catch(async (error) => {
+    await judge.dispose()
+    await reference.dispose()
+    throw error
+  })
   const { batchTokens } = config
   const scorer = modelScorer({
     model: judge,
@@ -150,7 +156,7 @@ async function meanScore(
   responses: Int32Array[],
   signal: AbortSignal,
 ): Promise<number> {
-  return mean((await scorer.score(prompts.texts, responses, signal)).values)
+  return mean(rewardsOf(await scorer.score(prompts.texts, responses, signal)))
 }
 
 function summarise(
