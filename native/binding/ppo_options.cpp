@@ -6,9 +6,12 @@ namespace prudent::binding {
 
 kernels::KlEstimator read_kl_estimator(Options& options, const char* key, std::optional<kernels::KlEstimator> fallback) {
   using kernels::KlEstimator;
-  return options.choice<KlEstimator>(
-      key, fallback,
-      {{"kl", KlEstimator::Kl}, {"abs", KlEstimator::Abs}, {"mse", KlEstimator::Mse}, {"full", KlEstimator::Full}});
+  return options.choice<KlEstimator>(key, fallback,
+                                     {{"kl", KlEstimator::Kl},
+                                      {"abs", KlEstimator::Abs},
+                                      {"mse", KlEstimator::Mse},
+                                      {"full", KlEstimator::Full},
+                                      {"k3", KlEstimator::K3}});
 }
 
 training::OptimizerOptions read_optimizer_options(Options& options) {

@@ -127,7 +127,7 @@ test('settings outside their range', async () => {
       await expectRejected('varianceKlAdvantage', { [name]: value }, 'E_RANGE', name)
     await expectRejected('varianceKlAdvantage', { [name]: '1' }, 'E_TYPE', name)
   }
-  await expectRejected('varianceKlAdvantage', { klPenalty: 'k3' }, 'E_RANGE', 'klPenalty')
+  await expectRejected('varianceKlAdvantage', { klPenalty: 'k4' }, 'E_RANGE', 'klPenalty')
   await expectRejected('varianceKlAdvantage', { klPenalty: 'full' }, 'E_DTYPE', 'klPerToken')
   await expectRejected('varianceKlAdvantage', { whiten: 1 }, 'E_TYPE', 'whiten')
   for (const name of ['clipRange', 'clipRangeValue', 'ratioThreshold']) {

@@ -55,7 +55,7 @@ const advantageArgs: fc.Arbitrary<VarianceKlAdvantageArgs> = grid.chain(([shape,
     gamma: fc.constantFrom(1, 0.9),
     lambda: fc.constantFrom(0.95, 0.5, 0, 1),
     whiten: fc.boolean(),
-    klPenalty: fc.constantFrom('kl' as const, 'abs' as const, 'mse' as const, 'full' as const),
+    klPenalty: fc.constantFrom('kl' as const, 'abs' as const, 'mse' as const, 'full' as const, 'k3' as const),
   })
 })
 

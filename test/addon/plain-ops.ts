@@ -28,6 +28,8 @@ function klPerToken(args: VarianceKlAdvantageArgs, index: number): number {
       return Math.abs(difference)
     case 'mse':
       return 0.5 * difference ** 2
+    case 'k3':
+      return Math.expm1(-difference) + difference
     case 'full':
       return at(args.klPerToken as Float32Array, index)
   }

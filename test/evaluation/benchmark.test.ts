@@ -3,7 +3,7 @@
  * brute force, and what happens with data that cannot be used. Data: the sample sets in the hub's columns, weights: a tiny random ensemble.
  */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -140,6 +140,15 @@ describe('rewardbench', () => {
       expect(results[subset]).toBeCloseTo(accuracy, 12)
   })
 
+  test('the prior sets have a file of their own, as the leaderboard keeps them, and the evaluation set has one without them', () => {
+    const results = readJson('bench', 'gemma-ensemble.json')
+    const [evaluation, prior] = ['eval-set', 'pref-sets'].map((set) => readJson('bench', set, 'gemma-ensemble.json'))
+    const heading = { model: results.model, model_type: 'Seq. Classifier', chat_template: 'tokenizer' }
+    const only = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, results[name]]))
+    expect(prior).toEqual({ ...heading, ...only(PRIOR_SETS) })
+    expect(evaluation).toEqual({ ...heading, ...only(Object.values(SECTIONS).flatMap(Object.keys)) })
+  })
+
   test('legacy counts swap the two XSTest subsets, and only they move', async () => {
     await evaluate('rewardbench', 'legacy', '--data', DATA, '--prior-sets', PRIOR, '--counts', 'legacy')
     const [own] = (readJson('legacy', 'summary.json') as { entries: Entry[] }).entries
@@ -191,6 +200,7 @@ describe('rewardbench', () => {
     expect(stdout).toContain('unknown subset "odd"')
     const [own] = (readJson('part', 'summary.json') as { entries: Entry[] }).entries
     expect(Object.keys(own?.sections ?? {})).toEqual(['Safety'])
+    expect(existsSync(join(folder, 'part', 'pref-sets'))).toBe(false)
     expect(own?.overall).toBe(own?.sections.Safety)
   })
 })

@@ -312,7 +312,7 @@ export interface NativeHeadsTrainer extends NativeTrainer {
   weights(call?: NativeCall): Promise<Float32Array>
 }
 
-export type KlEstimator = 'kl' | 'abs' | 'mse' | 'full'
+export type KlEstimator = 'kl' | 'abs' | 'mse' | 'full' | 'k3'
 export interface PpoTrainerOptions extends AdamwOptions {
   ppoEpochs: number
   miniBatchSize: number

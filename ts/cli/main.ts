@@ -17,6 +17,7 @@ const commandFiles: Record<string, () => Promise<CommandFile>> = {
   serve: () => import('./serve.js'),
   generate: () => import('./generate.js'),
   logprobs: () => import('./logprobs.js'),
+  plan: () => import('./plan.js'),
   theory: () => import('./theory.js'),
   evaluate: () => import('./evaluate.js'),
   report: () => import('./report.js'),

@@ -21,7 +21,12 @@ export const klControl = z
     adaptive: z.boolean().default(false),
     target: z.number().positive().default(6).describe('Target of the adaptive controller, nats a response'),
     horizon: z.number().positive().default(10000).describe('Of the adaptive controller, in responses'),
-    estimator: z.enum(['kl', 'abs', 'mse', 'full']).default('kl').describe('Per-token KL inside the reward'),
+    estimator: z
+      .enum(['kl', 'abs', 'mse', 'full', 'k3'])
+      .default('kl')
+      .describe(
+        'Per-token KL inside the reward, of d = ln pi - ln pi0 at the token drawn: kl is d (k1), abs |d|, mse d^2 / 2 (k2), k3 e^-d - 1 + d, full the sum over the vocabulary',
+      ),
   })
   .prefault({})
 export type KlControlSettings = z.output<typeof klControl>

@@ -5,9 +5,13 @@ import { COLOURS } from './chart.js'
 const METHOD_NAMES: Record<Method, string> = {
   vanilla: 'vanilla PPO',
   sigma: 'σ-weighted KL',
+  'sigma-variance': 'σ²-weighted KL',
+  'sigma-exact': 'σ-weighted KL, whole gradient',
   shuffled: 'σ shuffled (control)',
   constant: 'σ constant (control)',
   mean: 'mean of heads',
+  worst: 'worst head',
+  'mean-variance': 'mean − λ·variance',
   lcb: 'r − kσ',
 }
 export const RECIPE_NAMES: Record<Recipe, string> = {

@@ -7,9 +7,13 @@ export const COLOURS = {
   reference: '#6366d8',
   vanilla: '#0e97a7',
   sigma: '#d94a4a',
+  'sigma-variance': '#a83268',
+  'sigma-exact': '#e0763c',
   shuffled: '#b7791f',
   constant: '#7a7f87',
   mean: '#3f8f4f',
+  worst: '#6b8e23',
+  'mean-variance': '#2f7d6d',
   lcb: '#9a4fb3',
 } as const
 

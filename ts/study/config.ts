@@ -121,6 +121,7 @@ export const studyConfigSchema = z.strictObject({
       klGradient: z.enum(['reward', 'exact']).default('reward'),
       power: z.enum(['std', 'variance']).default('std'),
       lcbK: z.number().min(0).default(1),
+      varianceLambda: z.number().min(0).default(1).describe('Of mean-variance'),
       sigmaUnit: z
         .enum(['ensemble', 'none'])
         .default('ensemble')

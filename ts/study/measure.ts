@@ -14,6 +14,7 @@ import type { Scorer } from '../policy/types.js'
 import type { StudyConfig } from './config.js'
 import { ensembleHeads, ensemblesOf } from './ensembles.js'
 import { responseText, type StudyInputs } from './inputs.js'
+import type { SigmaPower } from './plan.js'
 import { repeatPrompts, takePrompts } from './prompts.js'
 import { type HeadStatistics, headStatistics, meanTruth, sampleReference, scoreSample, truthOf } from './reference.js'
 import { CENTERS, type Recipe, type SigmaQuality, type Summary } from './summary.js'
@@ -152,10 +153,13 @@ export async function measureBenchmark(context: MeasureContext, recipes: readonl
   return result
 }
 
+/** Mean of sigma, and of sigma^2, of each ensemble over reference responses: the unit of beta. */
+export type MeanWeights = Record<SigmaPower, Record<SigmaCenter, number[]>>
+
 export interface ReferenceStage {
   statistics: Record<string, HeadStatistics>
-  /** Mean weight (sigma, or sigma^2) of each ensemble over reference responses: the unit of beta. */
-  meanWeight: Record<string, Record<SigmaCenter, number[]>>
+  /** By recipe. */
+  meanWeight: Record<string, MeanWeights>
   quality: SigmaQuality[]
   /** Mean judge scores of repeated samples on the evaluation prompts. */
   means: { truth: number[]; model: number[] }
@@ -205,18 +209,19 @@ export async function measureReference(context: MeasureContext, recipes: readonl
 }
 
 /** Of every ensemble that the scores hold, those for calibration included. */
-function meanWeights(
-  config: StudyConfig,
-  scores: ScoreMatrix,
-  prompts: readonly string[],
-): Record<SigmaCenter, number[]> {
-  const of = (center: SigmaCenter) =>
+function meanWeights(config: StudyConfig, scores: ScoreMatrix, prompts: readonly string[]): MeanWeights {
+  const of = (power: SigmaPower, center: SigmaCenter) =>
     Array.from({ length: scores.heads / config.layout.heads }, (_, ensemble) => {
       const own = selectHeads(scores, ensembleHeads(config, ensemble))
       const sigma = sigmaOverHeads(centred(own, center, prompts))
-      return mean(config.objective.power === 'variance' ? sigma.map((value) => value ** 2) : sigma)
+      return mean(power === 'variance' ? sigma.map((value) => value ** 2) : sigma)
     })
-  return { none: of('none'), reference: of('reference'), prompt: of('prompt') }
+  const centers = (power: SigmaPower) => ({
+    none: of(power, 'none'),
+    reference: of(power, 'reference'),
+    prompt: of(power, 'prompt'),
+  })
+  return { std: centers('std'), variance: centers('variance') }
 }
 
 /** Each number is the mean over the recipe's ensembles of the study. */

@@ -1,7 +1,10 @@
 /** What the study will do, as data: every policy with its arm, head, trial and seed. The same config gives the same plan. */
 import { deriveSeed } from '../data/random.js'
+import type { SigmaSettings } from '../policy/settings.js'
 import type { ComparisonConfig, StudyConfig } from './config.js'
 import type { Center, Method, Recipe } from './summary.js'
+
+export type SigmaPower = SigmaSettings['power']
 
 export interface Arm {
   /** `<recipe>/<method>` or `<recipe>/<method>/<center>` */
@@ -38,11 +41,16 @@ export interface StudyPlan {
   comparisons: Comparison[]
 }
 
-const usesSigma = (method: Method): boolean => weighsKl(method) || method === 'lcb'
+const WEIGHING: readonly Method[] = ['sigma', 'sigma-variance', 'sigma-exact', 'shuffled', 'constant']
 
 /** Whether sigma multiplies the KL term. */
-export const weighsKl = (method: Method): boolean =>
-  method === 'sigma' || method === 'shuffled' || method === 'constant'
+export const weighsKl = (method: Method): boolean => WEIGHING.includes(method)
+
+const usesSigma = (method: Method): boolean => weighsKl(method) || method === 'lcb' || method === 'mean-variance'
+
+/** Power of sigma that weighs the KL of a method. */
+export const powerOf = (method: Method, { objective }: Pick<StudyConfig, 'objective'>): SigmaPower =>
+  method === 'sigma-variance' ? 'variance' : objective.power
 
 export function armOf(recipe: Recipe, method: Method, center: Center): { id: string; center: Center | null } {
   return usesSigma(method)

@@ -9,16 +9,16 @@ import { trainPolicy } from '../policy/train-policy.js'
 import type { PromptSet, Scorer, TrainPolicyResult } from '../policy/types.js'
 import type { StudyConfig } from './config.js'
 import type { StudyInputs } from './inputs.js'
-import { type Arm, weighsKl } from './plan.js'
+import type { MeanWeights } from './measure.js'
+import { type Arm, powerOf, weighsKl } from './plan.js'
 import type { HeadStatistics } from './reference.js'
-import type { Center } from './summary.js'
 
 export interface RecipeScorer {
   scorer: Scorer
   /** Over reference responses to training prompts: what sigma is centred on and the proxy measured in. */
   statistics: HeadStatistics
   /** Mean weight of each ensemble over reference responses. */
-  meanWeight: Record<Center, number[]>
+  meanWeight: MeanWeights
 }
 
 export interface PolicyContext {
@@ -57,24 +57,31 @@ export interface EvaluatedPolicy {
 
 /** @param meanWeight what sigma (or sigma^2) is on average: the constant control */
 export function objectiveOf(arm: Arm, config: StudyConfig, meanWeight: number): ObjectiveSettings {
-  const { klGradient, power, lcbK } = config.objective
+  const { klGradient, lcbK, varianceLambda } = config.objective
+  const power = powerOf(arm.method, config)
   const center = arm.center ?? 'none'
   const sigma = { power, center }
   switch (arm.method) {
     case 'vanilla':
       return objectiveSettings.parse({ kind: 'vanilla', klGradient })
     case 'mean':
-      return objectiveSettings.parse({ kind: 'mean', klGradient })
+    case 'worst':
+      return objectiveSettings.parse({ kind: arm.method, klGradient })
+    case 'mean-variance':
+      return objectiveSettings.parse({ kind: 'mean-variance', lambda: varianceLambda, sigma, klGradient })
     case 'lcb':
       return objectiveSettings.parse({ kind: 'lcb', k: lcbK, sigma, klGradient })
     case 'sigma':
+    case 'sigma-variance':
       return objectiveSettings.parse({ kind: 'variance-kl', sigma, klGradient })
+    case 'sigma-exact':
+      return objectiveSettings.parse({ kind: 'variance-kl', sigma, klGradient: 'exact' })
     case 'shuffled':
       return objectiveSettings.parse({ kind: 'variance-kl', sigma: { ...sigma, shuffle: true }, klGradient })
     case 'constant':
       return objectiveSettings.parse({
         kind: 'variance-kl',
-        sigma: { ...sigma, constant: config.objective.power === 'variance' ? Math.sqrt(meanWeight) : meanWeight },
+        sigma: { ...sigma, constant: power === 'variance' ? Math.sqrt(meanWeight) : meanWeight },
         klGradient,
       })
   }
@@ -93,7 +100,9 @@ async function withTrainedPolicy<T>(
 ): Promise<T> {
   const { config, inputs, reference } = context
   const recipe = recipeOf(context, unit.arm)
-  const meanWeight = recipe.meanWeight[unit.arm.center ?? 'none'][unit.ensembleIndex] as number
+  const meanWeight = recipe.meanWeight[powerOf(unit.arm.method, config)][unit.arm.center ?? 'none'][
+    unit.ensembleIndex
+  ] as number
   const policy = await reference.clone()
   try {
     await policy.addValueHead(unit.seed)

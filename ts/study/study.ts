@@ -275,7 +275,8 @@ async function measureModels(
     trained.keys,
     config.seed,
     { ...config.evaluation, referenceSamples: referenceSamples(config) },
-    config.objective.power,
+    // What the stage holds of sigma; its form changed once.
+    'means of sigma and of its square',
     config.prompts,
     config.ppo.sampling,
     hashes.reviews,

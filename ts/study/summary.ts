@@ -7,12 +7,27 @@ import * as z from 'zod'
 const count = z.int().nonnegative()
 const probability = z.number().min(0).max(1)
 
-export const METHODS = ['vanilla', 'sigma', 'shuffled', 'constant', 'mean', 'lcb'] as const
+export const METHODS = [
+  'vanilla',
+  'sigma',
+  'sigma-variance',
+  'sigma-exact',
+  'shuffled',
+  'constant',
+  'mean',
+  'worst',
+  'mean-variance',
+  'lcb',
+] as const
 export const RECIPES = ['paper', 'paper-keep-first', 'anchored'] as const
 export const CENTERS = ['none', 'reference', 'prompt'] as const
 export const OUTCOMES = ['holds', 'fails', 'inconclusive', 'not trained'] as const
 
-/** vanilla: beta*KL; sigma: beta*sigma_i*KL; shuffled: sigma permuted within the batch; constant: sigma = its mean; mean: ensemble mean reward; lcb: r - k*sigma. */
+/**
+ * vanilla: beta*KL; sigma: beta*sigma_i*KL (or sigma_i^2, as `objective.power` says); sigma-variance: beta*sigma_i^2*KL; sigma-exact: as sigma, with
+ * the whole gradient of E[beta w KL]; shuffled: sigma permuted within the batch; constant: sigma = its mean; mean and worst: over heads;
+ * mean-variance: mean - lambda*variance over heads; lcb: r - k*sigma.
+ */
 export const methodSchema = z.enum(METHODS)
 /** How the ten heads came about: the paper's recipe with new heads only, with the trained head kept as head 0, or anchored bootstrap heads. */
 export const recipeSchema = z.enum(RECIPES)

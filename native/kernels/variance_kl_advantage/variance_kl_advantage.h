@@ -14,7 +14,9 @@
 
 namespace prudent::kernels {
 
-enum class KlEstimator { Kl, Abs, Mse, Full };
+// Of d = logprob - ref_logprob: d (k1), |d|, d^2 / 2 (k2), the sum over the vocabulary (exact), e^-d - 1 + d (k3, Schulman 2020:
+// unbiased as k1 and never negative).
+enum class KlEstimator { Kl, Abs, Mse, Full, K3 };
 
 struct VarianceKlAdvantageOptions {
   double gamma = 1.0;

@@ -8,7 +8,7 @@
 namespace prudent::kernels {
 
 // In the order of enum KlEstimator.
-enum class KlKind : int { Kl, Abs, Mse, Full };
+enum class KlKind : int { Kl, Abs, Mse, Full, K3 };
 
 // Sums over the valid tokens of a row, in fp64 so that the variance survives a large mean.
 struct RowMoments {

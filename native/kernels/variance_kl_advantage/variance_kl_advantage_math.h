@@ -18,6 +18,7 @@ PRUDENT_MATH float token_kl_estimate(float logprob, float ref_logprob, KlKind ki
   const float difference = logprob - ref_logprob;
   if (kind == KlKind::Abs) return fabsf(difference);
   if (kind == KlKind::Mse) return 0.5f * difference * difference;
+  if (kind == KlKind::K3) return expm1f(-difference) + difference;
   return difference;
 }
 

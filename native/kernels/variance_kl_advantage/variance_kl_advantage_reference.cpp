@@ -28,6 +28,8 @@ at::Tensor estimate_kl(const at::Tensor& difference, const std::optional<at::Ten
       return difference.abs();
     case KlEstimator::Mse:
       return difference.square() * 0.5;
+    case KlEstimator::K3:
+      return at::expm1(-difference) + difference;
     case KlEstimator::Full:
       break;
   }

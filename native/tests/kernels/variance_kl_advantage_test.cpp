@@ -53,7 +53,7 @@ double worst(const VarianceKlAdvantage& a, const VarianceKlAdvantage& b) {
 TEST_CASE("variance_kl_advantage: parity over odd shapes and all options") {
   for (const auto& [batch, time] : {std::pair(1, 1), {1, 9}, {5, 1}, {64, 20}, {7, 33}, {40, 300}}) {
     const Case c = make_case(batch, time);
-    for (const auto estimator : {KlEstimator::Kl, KlEstimator::Abs, KlEstimator::Mse, KlEstimator::Full}) {
+    for (const auto estimator : {KlEstimator::Kl, KlEstimator::Abs, KlEstimator::Mse, KlEstimator::Full, KlEstimator::K3}) {
       for (const int flags : {0, 1, 2, 3}) {
         CAPTURE(batch);
         CAPTURE(time);

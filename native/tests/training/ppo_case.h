@@ -12,6 +12,7 @@ namespace prudent::tests {
 inline kernels::KlEstimator estimator(const std::string& name) {
   if (name == "abs") return kernels::KlEstimator::Abs;
   if (name == "mse") return kernels::KlEstimator::Mse;
+  if (name == "k3") return kernels::KlEstimator::K3;
   return name == "full" ? kernels::KlEstimator::Full : kernels::KlEstimator::Kl;
 }
 

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../../errors.js'
 import {
@@ -5,6 +6,7 @@ import {
   type LeaderboardInput,
   leaderboardResults,
   leaderboardScores,
+  leaderboardSets,
 } from '../../evaluation/benchmark/leaderboard-files.js'
 import { type BenchEntry, benchResults } from '../../evaluation/benchmark/results.js'
 import { ensembleRules, type PairScores } from '../../evaluation/benchmark/rules.js'
@@ -73,6 +75,11 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
     await write('heads.jsonl', headLines(rows, ensemble))
     await write(`${name}-scores.json`, json(leaderboardScores(leaderboard)))
     await write(`${name}.json`, json(leaderboardResults(leaderboard)))
+    for (const [set, values] of Object.entries(leaderboardSets(leaderboard))) {
+      if (values === null) continue
+      await mkdir(join(options.output, set), { recursive: true })
+      await write(join(set, `${name}.json`), json(values))
+    }
     await write('summary.json', json(summary))
     await write('table.md', markdown)
     await write('report.html', await benchHtml(report))

@@ -1,4 +1,5 @@
-/** The two files that the leaderboard's own script writes: results by subset, and a column a field with a row a pair. */
+/** The files that the leaderboard's own script writes: results by subset, and a column a field with a row a pair. */
+import { PRIOR_SUBSETS } from '../reward-bench.js'
 import type { BenchEntry } from './results.js'
 import type { BenchRow } from './rows.js'
 import type { PairScores } from './rules.js'
@@ -18,6 +19,20 @@ const MODEL_TYPE = 'Seq. Classifier'
 /** {model, model_type, chat_template, <subset>: accuracy} */
 export function leaderboardResults({ model, chatTemplate, entry }: LeaderboardInput): Record<string, string | number> {
   return { model, model_type: MODEL_TYPE, chat_template: chatTemplate, ...entry.subsets }
+}
+
+/**
+ * The results as the leaderboard keeps them, a file each for its two runs over the data: `eval-set/<model>.json` without the prior sets and
+ * `pref-sets/<model>.json` with nothing else; null where the data had no such row.
+ */
+export function leaderboardSets(input: LeaderboardInput): Record<'eval-set' | 'pref-sets', object | null> {
+  const { model, model_type, chat_template } = leaderboardResults(input)
+  const of = (wanted: (subset: string) => boolean) => {
+    const subsets = Object.entries(input.entry.subsets).filter(([subset]) => wanted(subset))
+    return subsets.length === 0 ? null : { model, model_type, chat_template, ...Object.fromEntries(subsets) }
+  }
+  const isPrior = (subset: string) => (PRIOR_SUBSETS as readonly string[]).includes(subset)
+  return { 'eval-set': of((subset) => !isPrior(subset)), 'pref-sets': of(isPrior) }
 }
 
 /** Columns text_chosen, text_rejected, results (1 where chosen is strictly higher), subset, id, scores_chosen, scores_rejected. */

@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from '@jest/globals'
+import { GEMMA_2B, GPT2, LLAMA_3_8B, paperExperiment } from '../../ts/study/cost/experiment.js'
+import { baseParameters, forwardFlops, shapeOf } from '../../ts/study/cost/shapes.js'
+import { stageCosts, storageRows } from '../../ts/study/cost/stages.js'
+import { runCommand } from '../support/run-command.js'
+
+const GIB = 2 ** 30
+const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+
+/** Numbers of a safetensors file's tensors, by name. */
+function tensorSizes(file: string): [string, number][] {
+  const bytes = readFileSync(file)
+  const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString('utf8'))
+  return Object.entries(header as Record<string, { shape?: number[] }>).flatMap(([name, { shape }]) =>
+    shape === undefined ? [] : [[name, shape.reduce((a, b) => a * b, 1)] as [string, number]],
+  )
+}
+
+describe('parameters', () => {
+  test.each([
+    ['Gemma-2B', GEMMA_2B, 2_506_172_416],
+    ['GPT-2', GPT2, 124_439_808],
+    ['Llama-3-8B without its language-model head', LLAMA_3_8B, 7_504_924_672],
+  ])('%s has as many as its files', (_, config, count) => {
+    expect(baseParameters(shapeOf(config, 'model'))).toBe(count)
+  })
+
+  test.each(['gemma-ensemble', 'gpt2-reward', 'llama-reward'])('%s: those of its weights but the head', (name) => {
+    const folder = `test/cli/files/${name}`
+    const sizes = tensorSizes(`${folder}/model.safetensors`)
+    const base = sizes.filter(([tensor]) => !/^(score|lm_head)\./.test(tensor)).reduce((sum, [, size]) => sum + size, 0)
+    const own = baseParameters(shapeOf(read(`${folder}/config.json`), name))
+    expect(own).toBe(base)
+    expect(baseParameters({ ...shapeOf(read(`${folder}/config.json`), name), layers: 3 })).not.toBe(base)
+  })
+
+  test('a size that is not there and a family that nobody knows are named', () => {
+    expect(() => shapeOf({ ...GPT2, n_layer: undefined }, 'models.policy')).toThrow(/models\.policy\.n_layer/)
+    expect(() => shapeOf({ model_type: 'bert' }, 'models.judge')).toThrow(/models\.judge\.model_type.*bert/)
+  })
+})
+
+test('operations of a forward, token by token and matrix by matrix', () => {
+  const shape = shapeOf({ ...GEMMA_2B, num_hidden_layers: 2, vocab_size: 100 }, 'model')
+  const matrices = [2048 * 2048, 2048 * 256, 2048 * 256, 2048 * 2048, 2048 * 16384, 2048 * 16384, 16384 * 2048]
+  let count = 0
+  for (let token = 1; token <= 7; token += 1) {
+    // Every token sees itself and what stands before it: scores and weighted values, 8 heads of 256.
+    count += 2 * (2 * matrices.reduce((a, b) => a + b) + 2 * (2 * 8 * 256 * token))
+  }
+  expect(forwardFlops(shape, 3, 7)).toBe(3 * count)
+  expect(forwardFlops(shape, 3, 7, 4)).toBe(3 * (count + 4 * 2 * 2048 * 100))
+})
+
+test('ten whole models take the 90 GB of the paper, ten heads on one base its 9.34 GB', () => {
+  const [whole, heads] = storageRows(paperExperiment(300))
+  expect((whole?.float32 ?? 0) / GIB).toBeCloseTo(93.4, 1)
+  expect((heads?.float32 ?? 0) / GIB).toBeCloseTo(9.34, 2)
+  expect(heads?.bfloat16).toBe((heads?.float32 ?? 0) / 2)
+})
+
+test('a policy is dominated by the scorer, and eighty cost eighty times one', () => {
+  const [, , one, all] = stageCosts(paperExperiment(300))
+  expect(all?.flops).toBe(80 * (one?.flops ?? 0))
+  const withoutScorer = { ...paperExperiment(300), scorer: paperExperiment(300).policy }
+  expect(stageCosts(withoutScorer)[2]?.flops).toBeLessThan(0.6 * (one?.flops ?? 0))
+})
+
+describe('prudent plan', () => {
+  test('the paper on 4 x A40: peak as a lower bound, hours at a measured rate, the paper’s numbers beside them', async () => {
+    const { code, stdout, stderr } = await runCommand(['plan', '--gpu', 'a40', '--gpus', '4', '--tflops', '50'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const text of ['51 h, 12.68 GB', 'about 90 GB', '93.4 GiB', 'yes', '149.7']) expect(stdout).toContain(text)
+    expect(stdout).not.toMatch(/NaN|undefined|null/)
+  })
+
+  test('hours are FLOPs by rate and devices, and there are none without a rate', async () => {
+    const plan = async (...more: string[]) => JSON.parse((await runCommand(['plan', '--json', ...more])).stdout)
+    const [with2, without] = [await plan('--gpu', 'a40', '--gpus', '2', '--tflops', '60'), await plan()]
+    for (const { flops, hours, hoursAtPeak } of with2.stages) {
+      expect(hours).toBeCloseTo(flops / (2 * 60e12) / 3600, 9)
+      expect(hoursAtPeak).toBeLessThan(hours)
+    }
+    expect(without.stages.map((stage: { hours: unknown }) => stage.hours)).toEqual([null, null, null, null, null])
+  })
+
+  test('a study’s configuration is planned by its own sizes; a model without an architecture is named', async () => {
+    const file = ['--config', 'configs/laptop.yaml']
+    const { stdout } = await runCommand(['plan', ...file])
+    expect(stdout).toContain('# What “laptop” costs')
+    expect(stdout).not.toContain('4 × A40')
+    const refused = await runCommand(['plan', ...file, '--set', 'models.judge={model: owner/judge}'])
+    expect({ code: refused.code, stderr: refused.stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringContaining('models.judge'),
+    })
+  })
+})

@@ -1,0 +1,108 @@
+/** What an experiment costs before it runs: the paper's own, and any study's. */
+import { PrudentError } from '../../errors.js'
+import type { StudyConfig } from '../config.js'
+import { planStudy } from '../plan.js'
+import { type Shape, shapeOf } from './shapes.js'
+
+export interface Experiment {
+  name: string
+  scorer: Shape
+  policy: Shape
+  judge: Shape
+  /** Of a weight while it is used; on disk the paper's weights have 4. */
+  bytesPerWeight: { scorer: number; policy: number; judge: number }
+  /** Mean lengths: of one side of a pair, of a prompt, of a response, and of what the scorer's chat template adds. */
+  tokens: { side: number; prompt: number; response: number; template: number }
+  reward: { steps: number; batchSize: number }
+  heads: { steps: number; batchSize: number; count: number }
+  policies: { count: number; steps: number; batchSize: number; epochs: number }
+  judged: { responses: number }
+  /** Tokens of one forward and backward in training. */
+  batchTokens: number
+}
+
+/** config.json of the paper's models, as the hub has them. */
+export const GEMMA_2B = {
+  ...{ model_type: 'gemma', hidden_size: 2048, intermediate_size: 16384, num_hidden_layers: 18 },
+  ...{ num_attention_heads: 8, num_key_value_heads: 1, head_dim: 256, vocab_size: 256000 },
+} as const
+export const GPT2 = {
+  model_type: 'gpt2',
+  n_embd: 768,
+  n_layer: 12,
+  n_head: 12,
+  n_positions: 1024,
+  vocab_size: 50257,
+} as const
+export const LLAMA_3_8B = {
+  ...{ model_type: 'llama', hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32 },
+  ...{ num_attention_heads: 32, num_key_value_heads: 8, vocab_size: 128256 },
+} as const
+
+/** Tables 2, 4, 6 and 7, forty policies a method. @param side mean tokens of one side of a pair: the paper gives none */
+export function paperExperiment(side: number): Experiment {
+  return {
+    name: 'paper',
+    scorer: shapeOf(GEMMA_2B, 'scorer'),
+    policy: shapeOf(GPT2, 'policy'),
+    judge: shapeOf(LLAMA_3_8B, 'judge'),
+    bytesPerWeight: { scorer: 2, policy: 4, judge: 2 },
+    tokens: { side, prompt: 5, response: 10, template: 12 },
+    reward: { steps: 4125, batchSize: 32 },
+    heads: { steps: 2060, batchSize: 32, count: 10 },
+    policies: { count: 80, steps: 192, batchSize: 128, epochs: 4 },
+    judged: { responses: 512 },
+    batchTokens: 8192,
+  }
+}
+
+/** @throws E_CONFIG where a model is not described by its architecture */
+export function studyExperiment(config: StudyConfig): Experiment {
+  const { layout, heads, ppo, rewardModel, calibration, evaluation, prompts, data, models } = config
+  const bytes = config.dtype === 'bfloat16' ? 2 : 4
+  const main = config.comparisons[0]?.recipe === 'anchored' ? heads.anchored : heads.paper
+  const steps = (settings: { steps?: number | undefined }, where: string): number => {
+    if (settings.steps !== undefined) return settings.steps
+    throw new PrudentError('E_CONFIG', `${where}.steps: expected a number of steps, received epochs alone`, {
+      argument: where,
+    })
+  }
+  return {
+    name: config.name,
+    scorer: shapeFrom(models.scorer, 'models.scorer'),
+    policy: shapeFrom(models.policy, 'models.policy'),
+    judge: shapeFrom(models.judge, 'models.judge'),
+    bytesPerWeight: { scorer: bytes, policy: bytes, judge: bytes },
+    tokens: {
+      side: data.maxLength,
+      prompt: (prompts.queryTokens.min + prompts.queryTokens.max) / 2,
+      response: ppo.sampling.maxNewTokens,
+      template: 12,
+    },
+    reward: { steps: steps(rewardModel, 'rewardModel'), batchSize: rewardModel.batchSize },
+    heads: {
+      steps: steps(main, 'heads'),
+      batchSize: main.batchSize,
+      count: (layout.ensembles + calibration.ensembles) * layout.heads,
+    },
+    policies: {
+      count: planStudy(config).policies.length,
+      steps: steps(ppo, 'ppo'),
+      batchSize: ppo.batchSize,
+      epochs: ppo.ppoEpochs,
+    },
+    judged: { responses: evaluation.responses },
+    batchTokens: rewardModel.batchTokens,
+  }
+}
+
+/** The tokenizer fills a vocabulary that the architecture leaves out: a few hundred words at the sizes where that is done. */
+const SMALL_VOCABULARY = 512
+
+function shapeFrom(model: object, where: string): Shape {
+  const { architecture } = model as { architecture?: Record<string, unknown> }
+  if (architecture !== undefined)
+    return shapeOf({ vocab_size: SMALL_VOCABULARY, ...architecture }, `${where}.architecture`)
+  const expected = 'an architecture, from which sizes follow'
+  throw new PrudentError('E_CONFIG', `${where}: expected ${expected}`, { argument: where, expected })
+}
