@@ -10,8 +10,9 @@ import { repository } from './project.js'
 const VALUES = {
   '.': [
     ...['ERROR_CODES', 'FeatureCache', 'HeadsTrainer', 'LanguageModelTrainer', 'PPO_DEFAULTS', 'Policy', 'PpoTrainer'],
+    'ProcessGroup',
     ...['PrudentError', 'RewardModel', 'RewardTrainer', 'Rollout', 'ScoreBatcher', 'ScoreBatcherMember', 'Tokenizer'],
-    ...['configureExecutor', 'ops', 'systemInfo'],
+    ...['configureExecutor', 'ops', 'readRankEnvironment', 'systemInfo'],
   ],
   './fastify': ['ScoringService', 'default'],
   './errors': ['ERROR_CODES', 'PrudentError', 'argumentError'],
