@@ -11,10 +11,10 @@ describeWithSlurm('a Slurm array on one node', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'prudent-slurm-'))
   const slurm = new OneNodeSlurm(folder)
   beforeAll(() => slurm.start(), 60_000)
-  afterAll(() => {
-    slurm.stop()
+  afterAll(async () => {
+    await slurm.stop()
     rmSync(folder, { recursive: true, force: true })
-  })
+  }, 60_000)
 
   test('the example runs the smoke study in four tasks of which two fit at once, and every task ends with 0', async () => {
     const launcher = `PRUDENT=${process.execPath} ${path.resolve('bin', 'prudent.js')}`

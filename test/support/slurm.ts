@@ -61,8 +61,16 @@ export class OneNodeSlurm {
     await this.#until(() => this.#run('squeue', ['--noheader', '--job', job]).trim() === '', `job ${job} to end`)
   }
 
-  stop(): void {
-    for (const child of this.#processes.reverse()) child.kill('SIGTERM')
+  /** Ends the daemons and waits for them: they write into the folder to their last moment. */
+  async stop(): Promise<void> {
+    for (const child of this.#processes.reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      child.kill('SIGTERM')
+      const impatient = setTimeout(() => child.kill('SIGKILL'), 10_000)
+      await ended
+      clearTimeout(impatient)
+    }
   }
 
   #spawn(name: string, parameters: readonly string[]): void {

@@ -13,10 +13,10 @@ describeWithSlurm('ranks of a Slurm job on one node', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'prudent-slurm-ranks-'))
   const slurm = new OneNodeSlurm(folder)
   beforeAll(() => slurm.start(), 60_000)
-  afterAll(() => {
-    slurm.stop()
+  afterAll(async () => {
+    await slurm.stop()
     rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
-  })
+  }, 60_000)
 
   test('the example trains on two tasks that meet each other', async () => {
     const launcher = `PRUDENT=${process.execPath} ${path.resolve('bin', 'prudent.js')}`
