@@ -11,7 +11,7 @@ import { joinedReport, studyReport } from './study-report.js'
 import { trainingReport } from './training-report.js'
 
 export interface ReportOptions {
-  /** Further folders whose results go into the same report, beside theory/, rewardbench/, variance/ and judge/ of the folder itself. */
+  /** Further folders whose results go into the same report, beside theory/, rewardbench/, variance/, sources/ and judge/ of the folder itself. */
   beside?: readonly string[]
   /** Where the report goes; default: the folder itself. */
   output?: string
@@ -43,7 +43,7 @@ export async function writeReport(folder: string, options: ReportOptions = {}): 
 }
 
 /** What a study's folder may hold of other commands; it joins the report without being named. */
-const INSIDE = ['theory', 'rewardbench', 'variance', 'judge']
+const INSIDE = ['theory', 'rewardbench', 'variance', 'sources', 'judge']
 
 async function foldersInside(folder: string): Promise<string[]> {
   const present = await Promise.all(
