@@ -12,11 +12,11 @@ const MAY_IMPORT = {
   data: ['addon', 'config', 'run'],
   training: GROUND,
   evaluation: GROUND,
-  uncertainty: [...GROUND, 'training'],
+  uncertainty: [...GROUND, 'training', 'evaluation'],
   policy: [...GROUND, 'training'],
   theory: ['data', 'study'],
   study: [...GROUND, 'training', 'evaluation', 'policy'],
-  report: [...GROUND, 'study', 'evaluation', 'theory'],
+  report: [...GROUND, 'study', 'evaluation', 'theory', 'uncertainty'],
   serve: [...GROUND],
   cli: [...GROUND, 'training', 'evaluation', 'policy', 'uncertainty', 'theory', 'study', 'report', 'serve'],
 }

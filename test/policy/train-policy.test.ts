@@ -104,6 +104,22 @@ describe('controls', () => {
   })
 })
 
+test('heads and means that the scorer has not are named, columns of a spread among them', async () => {
+  const spreading: Scorer = {
+    async score(...given) {
+      return { ...(await scorer.score(...given)), spread: [2, 3] }
+    },
+  }
+  const run = (changes: Changes) => trained({ steps: 1, settings: variance({}), ...changes })
+  await expect(run({ head: HEADS })).rejects.toMatchObject({ code: 'E_RANGE', argument: 'head' })
+  await expect(run({ scorer: spreading, head: 2 })).rejects.toMatchObject({ code: 'E_RANGE', argument: 'head' })
+  await expect(run({ scorer: spreading, ensemble: [0, 3] })).rejects.toMatchObject({ code: 'E_RANGE' })
+  const centred = { settings: variance({ center: 'reference' }), scorer: spreading }
+  const referenceMean = new Float32Array(2)
+  await expect(run({ ...centred, referenceMean })).rejects.toMatchObject({ code: 'E_SHAPE', argument: 'referenceMean' })
+  expect((await run({ ...centred, referenceMean: new Float32Array(HEADS) })).steps).toBe(1)
+})
+
 test('where old log-probs come from, whether a forward is shared, and whether prompts are, reach the trainer', async () => {
   const whole = { miniBatchSize: 16, optimiser: { lr: 1e-3 } }
   const run = (settings: object) => trained({ settings: { ...whole, ...settings }, steps: 2 })

@@ -118,3 +118,30 @@ test("the paper's tables 2 and 4", () => {
   })
   expect(heads.optimiser).toEqual(reward.optimiser)
 })
+
+test('streams: heads of one stream share start, sample or order, and nothing else', () => {
+  const settings = headsSettings.parse({ ...base, heads: 3, order: 'per-head', bootstrap: true })
+  const streams = [
+    { init: 0, sample: 0, order: 0 },
+    { init: 0, sample: 1, order: 0 },
+    { init: 1, sample: 0, order: 1 },
+  ]
+  const weights = initialHeads(settings, 4, undefined, streams)
+  const head = (at: number) => weights.slice(4 * at, 4 * at + 4)
+  expect(head(0)).toEqual(head(1))
+  expect(head(0)).not.toEqual(head(2))
+  const [first, sampledOtherwise, orderedOtherwise] = epoch(new HeadOrder(10, settings, undefined, streams), 3)
+  expect(sampledOtherwise).not.toEqual(first)
+  expect(orderedOtherwise).not.toEqual(first)
+  // One sample in two orders holds the same pairs as often.
+  expect(sorted(orderedOtherwise as number[])).toEqual(sorted(first as number[]))
+  expect(sorted(sampledOtherwise as number[])).not.toEqual(sorted(first as number[]))
+  // Heads' own streams are the default.
+  const own = new HeadOrder(
+    10,
+    settings,
+    undefined,
+    [0, 1, 2].map((at) => ({ init: at, sample: at, order: at })),
+  )
+  expect(epoch(own, 3)).toEqual(epoch(new HeadOrder(10, settings), 3))
+})

@@ -33,10 +33,33 @@ export interface VarianceOptions extends EvaluateOptions {
   pair: number
 }
 
+export interface SourcesOptions {
+  config: string
+  output: string
+  set?: string[]
+}
+
 export function register(program: Command): void {
-  const evaluate = program.command('evaluate').description('measure reward models: RewardBench, disagreement of heads')
+  const evaluate = program
+    .command('evaluate')
+    .description('measure reward models: RewardBench, disagreement of heads, sources of sigma')
   rewardBench(evaluate.command('rewardbench'))
   variance(evaluate.command('variance'))
+  sources(evaluate.command('sources'))
+}
+
+function sources(evaluate: Command): void {
+  evaluate
+    .description('uncertainty sources side by side on one frozen base, and sigma split into start, data and order')
+    .requiredOption('--config <file>', 'YAML; see configs/schema/sources.json')
+    .requiredOption('--output <folder>', 'where summary.json, report.md and report.html go')
+    .option('--set <key=value>', 'change one setting, may be repeated', collect)
+    .action(
+      command(async (session, options: SourcesOptions) => {
+        const { runSources } = await import('./evaluate/sources.js')
+        await runSources(session, options)
+      }),
+    )
 }
 
 function rewardBench(evaluate: Command): void {

@@ -32,4 +32,4 @@ Each input line is a JSON object in one of these forms:
   {"messages": [{"role": …, "content": …}, …]}  the tokenizer's chat template, no generation prompt
   {"text": …}                   tokenised as transformers does by default, special tokens included
   {"input_ids": [ … ]}          used as they are; the score is read at the last id
-std is over the heads with ddof 1, and null for a model of one head.`
+std is the sigma of the model's uncertainty source; without one it is over the heads with ddof 1, null for one head.`

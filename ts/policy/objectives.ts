@@ -34,6 +34,31 @@ export interface ObjectiveOutput {
 /** Anything that turns head scores into rewards and KL weights; users may pass their own. */
 export type Objective = (input: ObjectiveInput) => ObjectiveOutput
 
+/** What a user's function gave, before it reaches the trainer. */
+export function checkOutput(output: ObjectiveOutput, rows: number): ObjectiveOutput {
+  const each = { scores: output?.scores, klWeights: output?.klWeights, sigma: output?.sigma ?? null }
+  for (const [name, values] of Object.entries(each)) {
+    if (values === null) continue
+    const argument = `objective.${name}`
+    if (!(values instanceof Float32Array) || values.length !== rows) {
+      const received = values instanceof Float32Array ? `${values.length} of them` : typeof values
+      throw argumentError('E_SHAPE', argument, `a Float32Array of ${rows} numbers, one a response`, received)
+    }
+    const wrong = values.findIndex((value) => !Number.isFinite(value))
+    if (wrong >= 0)
+      throw argumentError('E_NON_FINITE', `${argument}[${wrong}]`, 'a finite number', String(values[wrong]))
+  }
+  const negative = output.klWeights.findIndex((weight) => weight < 0)
+  if (negative >= 0)
+    throw argumentError(
+      'E_RANGE',
+      `objective.klWeights[${negative}]`,
+      'a number >= 0',
+      String(output.klWeights[negative]),
+    )
+  return { ...output, sigma: each.sigma }
+}
+
 /** The objective of a configuration. */
 export function createObjective(settings: ObjectiveSettings): Objective {
   const kind = settings.kind

@@ -10,7 +10,7 @@ import { meanOf } from '../training/pair-scores.js'
 import { learningRate } from '../training/schedule.js'
 import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from '../training/step-loop.js'
 import { KlController, type KlControllerState } from './kl-control.js'
-import { centerOf, createObjective, type Objective, type ObjectiveOutput } from './objectives.js'
+import { centerOf, checkOutput, createObjective, type Objective, type ObjectiveOutput } from './objectives.js'
 import { generateOptions } from './sampling.js'
 import { type RunningMoments, ScoreShaper } from './score-shaper.js'
 import type { PpoSettings } from './settings.js'
@@ -146,13 +146,19 @@ class PolicyLoop {
     const { spread } = scored
     const rewards = Array.from({ length: scored.heads }, (_, number) => number).filter((n) => !spread?.includes(n))
     const { head = 0, ensemble = rewards } = this.#options
-    for (const number of [head, ...ensemble, ...(spread ?? [])]) {
-      if (number < 0 || number >= scored.heads)
-        throw argumentError('E_RANGE', 'head', `a head below ${scored.heads}`, String(number))
+    for (const number of [head, ...ensemble]) {
+      if (!rewards.includes(number)) {
+        const known = spread ? `one of the heads ${rewards.join(', ')}` : `a head below ${scored.heads}`
+        throw argumentError('E_RANGE', 'head', known, String(number))
+      }
     }
     const random = Random.from(this.#settings.seed, 'objective', index)
     const centers = await this.#centers(batch, index)
-    return this.#objective({
+    if (centers !== null && centers.length !== scored.heads && centers.length !== scored.values.length) {
+      const columns = spread ? `${rewards.length} heads and ${spread.length} columns of the spread` : 'one a head'
+      throw argumentError('E_SHAPE', 'referenceMean', `${scored.heads} means: ${columns}`, String(centers.length))
+    }
+    const output = this.#objective({
       scores: scored.values,
       heads: scored.heads,
       proxy: head,
@@ -162,6 +168,7 @@ class PolicyLoop {
       centers,
       random,
     })
+    return checkOutput(output, batch.ids.length)
   }
 
   async #centers(batch: PromptSet, index: number): Promise<Float32Array | null> {

@@ -43,7 +43,7 @@ export async function writeReport(folder: string, options: ReportOptions = {}): 
 }
 
 /** What a study's folder may hold of other commands; it joins the report without being named. */
-const INSIDE = ['theory', 'rewardbench', 'variance', 'variance-independent', 'judge']
+const INSIDE = ['theory', 'rewardbench', 'variance', 'variance-independent', 'sources', 'judge']
 
 async function foldersInside(folder: string): Promise<string[]> {
   const present = await Promise.all(

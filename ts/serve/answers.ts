@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { RowScore } from '../addon/reward-model.js'
 import type { ScoredItems } from './scoring-service.js'
 
-/** What the heads say of one item, never activated: mean, standard deviation with ddof 1 (null for one head), every head's score. */
+/** What the heads say of one item, never activated: mean, sigma of the model's uncertainty source (without one over the heads, ddof 1, null for one), every head's score. */
 export interface Uncertainty {
   mean: number
   std: number | null

@@ -7,7 +7,10 @@ type Json = Record<string, unknown>
 
 const uncertainty = z.object({
   mean: z.number().describe('Mean of the heads.'),
-  std: z.number().nullable().describe('Standard deviation over the heads, ddof 1; null for one head.'),
+  std: z
+    .number()
+    .nullable()
+    .describe('Sigma of the uncertainty source; without one over the heads, ddof 1, and null for one head.'),
   heads: z.array(z.number()).describe('Score of every head, without activation.'),
 })
 const usage = z.object({

@@ -110,7 +110,9 @@ export const policyRun = z.strictObject({
       .array(z.number())
       .min(1)
       .optional()
-      .describe('Mean score of each head over reference responses; measured when needed and absent'),
+      .describe(
+        'Mean of each head over reference responses, then of each column of a spread; measured when needed and absent',
+      ),
   }),
   prompts: promptSettings,
   ppo: ppoSettings.prefault({}),
