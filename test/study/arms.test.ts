@@ -34,6 +34,15 @@ test('no two methods are one objective, and sigma-variance alone counts beta in 
   expect(METHODS.filter((method) => powerOf(method, config) === 'variance')).toEqual(['sigma-variance'])
 })
 
+test('fewer heads than variances can be compared of are refused before anything is trained', async () => {
+  const set = ['layout.ensembles=1', 'layout.heads=2']
+  await expect(configOf('laptop', set)).rejects.toMatchObject({
+    code: 'E_CONFIG',
+    message: expect.stringMatching(/comparisons\.0.*at least 3 reward heads.*there are 2/),
+  })
+  expect((await configOf('laptop', ['layout.ensembles=1', 'layout.heads=3'])).layout.heads).toBe(3)
+})
+
 test('laptop-full.yaml is the world of laptop.yaml with every method and a hundred policies of each', async () => {
   const [full, usual] = [await configOf('laptop-full'), await configOf('laptop')]
   const { data, models, rewardModel, judgeModel, heads, ppo, evaluate, independent, evaluation, seed } = full

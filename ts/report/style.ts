@@ -10,7 +10,7 @@ body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.4em 0; }
 h2 { font-size: 1.25rem; margin: 2.4em 0 0.5em; padding-top: 0.6em; border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.6em 0 0.4em; }
-p, li { max-width: 46rem; }
+p, li { max-width: 46rem; } p, li, figcaption { overflow-wrap: anywhere; }
 .soft, figcaption { color: var(--soft); font-size: 0.92rem; }
 .verdict { background: var(--panel); border-left: 5px solid var(--unsure); padding: 0.8rem 1.1rem; border-radius: 4px; }
 .verdict.holds { border-color: var(--good); } .verdict.fails { border-color: var(--bad); }

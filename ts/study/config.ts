@@ -66,140 +66,152 @@ const evaluate = z
   .default(null)
   .describe('prudent evaluate on the reward models of the study; null leaves it out')
 
+/** What a paired test of two variances needs. */
+const FEWEST_HEADS = 3
+
 const threshold = z.number()
 
-export const studyConfigSchema = z.strictObject({
-  name: z.string().min(1).default('laptop'),
-  seed,
-  device: device.default('cpu'),
-  dtype: z.enum(['float32', 'bfloat16']).default('float32'),
-  executor: z
-    .strictObject({ lanes: z.union([count, z.literal('cores')]).default('cores'), threadsPerLane: count.default(1) })
-    .prefault({})
-    .describe('Jobs at once on the CPU; policies, and stages that do not need each other, run side by side'),
-  scoring: z
-    .strictObject({
-      maxWaitMs: z.number().min(0).default(2).describe('Longest that scores of one policy wait to share a forward'),
-      fixedShapes: z
-        .boolean()
-        .default(true)
-        .describe(
-          'A forward holds rows of one policy alone: a run is the same to the last bit whatever runs beside it. Off, policies share forwards, and agree with a run of their own within rounding',
-        ),
-    })
-    .prefault({})
-    .describe('Policies that train at the same time share one scorer'),
-  data: z.strictObject({
-    reviews: dataReference.describe('Texts for language-model training, prompts of PPO'),
-    reviewsHeldOut: dataReference.describe('Texts for perplexity, prompts of evaluation'),
-    preferences: dataReference,
-    judgePreferences: dataReference,
-    heldOutPairs: count.default(600),
-    rewardBench: z.array(dataReference).min(1).describe('RewardBench-shaped sets, pref-test-sets among them'),
-    xstest: z.enum(['fixed', 'legacy']).default('fixed').describe('RewardBench weights of the two XSTest subsets'),
-    trueReward: pathText.describe('true-reward.json of the sample world'),
-    maxLength: count.default(64).describe('Tokens of a conversation'),
-  }),
-  models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: z.union([existingJudge, model]) }),
-  rewardModel: rewardSettings,
-  judgeModel: rewardSettings,
-  heads: z
-    .strictObject({ paper: headsSettings, anchored: headsSettings })
-    .describe('The two recipes; layout.heads sets how many'),
-  layout: z
-    .strictObject({ ensembles: count, heads: z.int().min(2), trials: count })
-    .describe('4 x 10 x 1: every policy has a reward head of its own; 1 x 10 x 4 is the paper'),
-  comparisons: z.array(comparison).min(1).describe('The first is the primary one'),
-  prompts: promptSettings
-    .omit({ source: true, column: true, seed: true })
-    .prefault({ queryTokens: { min: 2, max: 7, inclusive: true } }),
-  ppo: ppoSettings
-    .omit({ seed: true, objective: true })
-    .describe('Objective, seed and beta come from plan and calibration'),
-  objective: z
-    .strictObject({
-      klGradient: z.enum(['reward', 'exact']).default('reward'),
-      power: z.enum(['std', 'variance']).default('std'),
-      lcbK: z.number().min(0).default(1),
-      varianceLambda: z.number().min(0).default(1).describe('Of mean-variance'),
-      sigmaUnit: z
-        .enum(['ensemble', 'none'])
-        .default('ensemble')
-        .describe(
-          "ensemble: beta counts in the ensemble's mean sigma over reference responses, which is what tuning beta for each ensemble comes to; none: one beta for all",
-        ),
-    })
-    .prefault({}),
-  theory,
-  evaluate,
-  independent: z
-    .strictObject({ models: z.int().min(1).default(10) })
-    .nullable()
-    .default(null)
-    .describe(
-      "Reward models trained in full on their own, each with its own seed and without early stop: figure 1's caption, and the single model of figure 9; null leaves them out",
-    ),
-  calibration: z.strictObject({
-    targetKl: z.number().positive().describe('Nats a response, exact over the vocabulary'),
-    ensembles: count.default(4).describe('Ensembles for calibration alone, as large as those of the study'),
-    heads: count.describe('Heads of each of them that calibration policies are rewarded by'),
-    samples: z.int().min(1).default(1024).describe('Fresh responses for one mean of KL'),
-    tolerance: fraction.default(0.03).describe('Relative'),
-    firstBeta: z.number().positive().default(0.3),
-    maxTrials: z.int().min(2).default(8),
-    refinements: z
-      .int()
-      .min(0)
-      .default(2)
+export const studyConfigSchema = z
+  .strictObject({
+    name: z.string().min(1).default('laptop'),
+    seed,
+    device: device.default('cpu'),
+    dtype: z.enum(['float32', 'bfloat16']).default('float32'),
+    executor: z
+      .strictObject({ lanes: z.union([count, z.literal('cores')]).default('cores'), threadsPerLane: count.default(1) })
+      .prefault({})
+      .describe('Jobs at once on the CPU; policies, and stages that do not need each other, run side by side'),
+    scoring: z
+      .strictObject({
+        maxWaitMs: z.number().min(0).default(2).describe('Longest that scores of one policy wait to share a forward'),
+        fixedShapes: z
+          .boolean()
+          .default(true)
+          .describe(
+            'A forward holds rows of one policy alone: a run is the same to the last bit whatever runs beside it. Off, policies share forwards, and agree with a run of their own within rounding',
+          ),
+      })
+      .prefault({})
+      .describe('Policies that train at the same time share one scorer'),
+    data: z.strictObject({
+      reviews: dataReference.describe('Texts for language-model training, prompts of PPO'),
+      reviewsHeldOut: dataReference.describe('Texts for perplexity, prompts of evaluation'),
+      preferences: dataReference,
+      judgePreferences: dataReference,
+      heldOutPairs: count.default(600),
+      rewardBench: z.array(dataReference).min(1).describe('RewardBench-shaped sets, pref-test-sets among them'),
+      xstest: z.enum(['fixed', 'legacy']).default('fixed').describe('RewardBench weights of the two XSTest subsets'),
+      trueReward: pathText.describe('true-reward.json of the sample world'),
+      maxLength: count.default(64).describe('Tokens of a conversation'),
+    }),
+    models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: z.union([existingJudge, model]) }),
+    rewardModel: rewardSettings,
+    judgeModel: rewardSettings,
+    heads: z
+      .strictObject({ paper: headsSettings, anchored: headsSettings })
+      .describe('The two recipes; layout.heads sets how many'),
+    layout: z
+      .strictObject({ ensembles: count, heads: z.int().min(2), trials: count })
+      .describe('4 x 10 x 1: every policy has a reward head of its own; 1 x 10 x 4 is the paper'),
+    comparisons: z.array(comparison).min(1).describe('The first is the primary one'),
+    prompts: promptSettings
+      .omit({ source: true, column: true, seed: true })
+      .prefault({ queryTokens: { min: 2, max: 7, inclusive: true } }),
+    ppo: ppoSettings
+      .omit({ seed: true, objective: true })
+      .describe('Objective, seed and beta come from plan and calibration'),
+    objective: z
+      .strictObject({
+        klGradient: z.enum(['reward', 'exact']).default('reward'),
+        power: z.enum(['std', 'variance']).default('std'),
+        lcbK: z.number().min(0).default(1),
+        varianceLambda: z.number().min(0).default(1).describe('Of mean-variance'),
+        sigmaUnit: z
+          .enum(['ensemble', 'none'])
+          .default('ensemble')
+          .describe(
+            "ensemble: beta counts in the ensemble's mean sigma over reference responses, which is what tuning beta for each ensemble comes to; none: one beta for all",
+          ),
+      })
+      .prefault({}),
+    theory,
+    evaluate,
+    independent: z
+      .strictObject({ models: z.int().min(1).default(10) })
+      .nullable()
+      .default(null)
       .describe(
-        "How often an arm may be trained again at a beta moved by its own final KL, until its mean is within verdict.klTolerance of the baseline's; 0: never",
+        "Reward models trained in full on their own, each with its own seed and without early stop: figure 1's caption, and the single model of figure 9; null leaves them out",
       ),
-  }),
-  evaluation: z.strictObject({
-    responses: count.describe('A policy; all policies answer the same prompts'),
-    referenceSamples: z
-      .int()
-      .min(2)
-      .optional()
-      .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
-    gateSamples: count.default(2048),
-    batchTokens: count.default(16384),
-  }),
-  preconditions: z
-    .strictObject({
-      accuracyBelowCeiling: threshold.default(0.05),
-      minProxyGain: threshold.default(1).describe('Standard deviations of the reference'),
-      minFinalKl: threshold.default(1),
-    })
-    .prefault({}),
-  gate: z
-    .strictObject({
-      minCv: threshold.default(0.4),
-      minScarceCommonRatio: threshold.default(2),
-      minErrorCorrelation: threshold.default(0.25),
-    })
-    .prefault({}),
-  verdict: z
-    .strictObject({
-      level: z.number().gt(0.5).lt(1).default(0.95),
-      resamples: count.default(2000),
-      holdsBelow: z
-        .number()
-        .positive()
-        .default(1)
-        .describe('Holds when the interval of the variance ratio lies below this'),
-      failsAbove: z
-        .number()
-        .positive()
-        .default(0.8)
-        .describe('Fails when it lies above this: a reduction worth having is excluded'),
-      maxRiskIncrease: z
-        .number()
+    calibration: z.strictObject({
+      targetKl: z.number().positive().describe('Nats a response, exact over the vocabulary'),
+      ensembles: count.default(4).describe('Ensembles for calibration alone, as large as those of the study'),
+      heads: count.describe('Heads of each of them that calibration policies are rewarded by'),
+      samples: z.int().min(1).default(1024).describe('Fresh responses for one mean of KL'),
+      tolerance: fraction.default(0.03).describe('Relative'),
+      firstBeta: z.number().positive().default(0.3),
+      maxTrials: z.int().min(2).default(8),
+      refinements: z
+        .int()
         .min(0)
-        .default(0)
-        .describe('Largest estimate of the risk difference that still holds'),
-      klTolerance: fraction.default(0.03).describe('Final KL of treatment and baseline must agree this well'),
-    })
-    .prefault({}),
-})
+        .default(2)
+        .describe(
+          "How often an arm may be trained again at a beta moved by its own final KL, until its mean is within verdict.klTolerance of the baseline's; 0: never",
+        ),
+    }),
+    evaluation: z.strictObject({
+      responses: count.describe('A policy; all policies answer the same prompts'),
+      referenceSamples: z
+        .int()
+        .min(2)
+        .optional()
+        .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
+      gateSamples: count.default(2048),
+      batchTokens: count.default(16384),
+    }),
+    preconditions: z
+      .strictObject({
+        accuracyBelowCeiling: threshold.default(0.05),
+        minProxyGain: threshold.default(1).describe('Standard deviations of the reference'),
+        minFinalKl: threshold.default(1),
+      })
+      .prefault({}),
+    gate: z
+      .strictObject({
+        minCv: threshold.default(0.4),
+        minScarceCommonRatio: threshold.default(2),
+        minErrorCorrelation: threshold.default(0.25),
+      })
+      .prefault({}),
+    verdict: z
+      .strictObject({
+        level: z.number().gt(0.5).lt(1).default(0.95),
+        resamples: count.default(2000),
+        holdsBelow: z
+          .number()
+          .positive()
+          .default(1)
+          .describe('Holds when the interval of the variance ratio lies below this'),
+        failsAbove: z
+          .number()
+          .positive()
+          .default(0.8)
+          .describe('Fails when it lies above this: a reduction worth having is excluded'),
+        maxRiskIncrease: z
+          .number()
+          .min(0)
+          .default(0)
+          .describe('Largest estimate of the risk difference that still holds'),
+        klTolerance: fraction.default(0.03).describe('Final KL of treatment and baseline must agree this well'),
+      })
+      .prefault({}),
+  })
+  .superRefine(({ layout, comparisons }, context) => {
+    for (const [i, { ensembles = layout.ensembles }] of comparisons.entries()) {
+      const heads = Math.min(ensembles, layout.ensembles) * layout.heads
+      if (heads >= FEWEST_HEADS) continue
+      const message = `expected at least ${FEWEST_HEADS} reward heads (ensembles x layout.heads), of which variances can be compared; there are ${heads}`
+      context.addIssue({ code: 'custom', path: ['comparisons', i], message })
+    }
+  })
 export type StudyConfig = z.output<typeof studyConfigSchema>

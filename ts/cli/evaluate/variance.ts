@@ -59,13 +59,16 @@ const commandOf = (options: VarianceOptions): string =>
 function studyOf(models: readonly ScoredModel[], { rows }: Benchmark, options: VarianceOptions): EnsembleStudy {
   const scores = joinHeads(models.map((model) => model.scores))
   return {
-    name: models.length === 1 ? modelName(models[0]?.path as string) : `${models.length} models`,
+    name: ensembleName(models.map((model) => modelName(model.path))),
     models: describeModels(models),
     headNames: headNames(models),
     pairScores: [...rowOf(scores.chosen, options.pair)],
     sections: varianceStudy(scores, rows, { draws: options.bootstrap, seed: options.seed }),
   }
 }
+
+const ensembleName = (names: readonly string[]): string =>
+  names.length === 1 ? (names[0] as string) : `${names[0]} to ${names.at(-1)} (${names.length} models)`
 
 function lastText(conversation: Benchmark['rows'][number]['chosen']): string {
   return 'text' in conversation ? conversation.text : (conversation.messages.at(-1)?.content ?? '')
