@@ -29,7 +29,8 @@ export async function load(server, bodies, { connections, seconds }) {
   const answered = result['2xx']
   if (result.errors > 0 || result.non2xx > 0)
     throw new Error(`${url}: ${result.errors} errors, ${result.non2xx} answers that are not 2xx, beside ${answered}`)
-  const { p50, p99 } = result.latency
+  // Where nothing was answered there is no latency (and a file of JSON says null).
+  const { p50, p99 } = answered > 0 ? result.latency : { p50: Number.POSITIVE_INFINITY, p99: Number.POSITIVE_INFINITY }
   const figures = { requestsPerSecond: answered / elapsed, p50: p50 / 1000, p99: p99 / 1000, requests: answered }
   return { connections, ...figures, othersBusy: Math.max(0, others / elapsed) }
 }

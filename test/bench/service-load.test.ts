@@ -41,6 +41,8 @@ test('a goal that is missed is shown as missed', async () => {
   expect(text).toContain('**1.50×** (goal ≥ 2× ✗)')
   expect(text).toContain('| 1 | 30.0 | 25.0 ms | 50.0 ms |')
   expect(serviceTables([{ ...rows[0] }, { ...rows[1], equal: { ...equal, ratio: 2.5 } }])).toContain('goal ≥ 2× ✓')
+  const silent = { ...point(32, 0, 1), p50: null, p99: null }
+  expect(serviceTables([{ ...rows[0], points: [silent] }])).toContain('| 32 | 0.00 | — | — |')
   expect(serviceTables([])).toBe('')
 })
 
