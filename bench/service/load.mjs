@@ -12,11 +12,11 @@ import { mixedRows } from '../support/workloads.mjs'
 
 const SIZES = {
   full: {
-    ...{ model: 'gemma-150m-10-heads', rows: 256, seconds: 8, connections: [1, 8, 32], manyConnections: 32 },
+    ...{ model: 'gemma-150m-10-heads', rows: 256, seconds: 8, warmUp: 2, connections: [1, 8, 32], manyConnections: 32 },
     lengths: { median: 120, sigma: 0.7, shortest: 16, longest: 600 },
   },
   quick: {
-    ...{ model: 'gemma-tiny-10-heads', rows: 16, seconds: 1, connections: [1, 4], manyConnections: 4 },
+    ...{ model: 'gemma-tiny-10-heads', rows: 16, seconds: 1, warmUp: 1, connections: [1, 4], manyConnections: 4 },
     lengths: { median: 30, sigma: 0.7, shortest: 4, longest: 100 },
   },
 }
@@ -24,7 +24,6 @@ const SIZES = {
 const PEER = { batch: 32, wait: 0.002 }
 const LIMITS = [{ fixedShapes: true }, { maxBatchTokens: 512 }, { maxBatchTokens: 2048 }, { maxBatchTokens: 8192 }]
 const DTYPE = 'bfloat16'
-const WARM_UP_SECONDS = 2
 const GOAL = 2
 
 export async function run({ quick, threads, peers, say, only }) {
@@ -93,7 +92,7 @@ async function peerAs(options, today, say) {
 }
 
 /** Both servers stand; each number of connections is measured on one, then on the other. */
-async function curvesOf(sides, bodies, { connections, seconds, problems, say }) {
+async function curvesOf(sides, bodies, { connections, seconds, warmUp, problems, say }) {
   const servers = sides.map((side) => new HttpServer(side))
   try {
     await withMachine(async () => {
@@ -103,13 +102,13 @@ async function curvesOf(sides, bodies, { connections, seconds, problems, say }) 
         const { problems: found } = compareResults({ scores: own }, { scores }, TOLERANCES[DTYPE])
         problems.push(...found.map((problem) => `service/load: ${problem}`))
       }
-      for (const { url } of servers) await load(url, bodies, { connections: 8, seconds: WARM_UP_SECONDS })
+      for (const server of servers) await load(server, bodies, { connections: 8, seconds: warmUp })
     })
     if (problems.length > 0) return []
     const points = servers.map(() => [])
     for (const count of connections) {
       for (const [at, server] of servers.entries()) {
-        const point = await withMachine(() => load(server.url, bodies, { connections: count, seconds }))
+        const point = await withMachine(() => load(server, bodies, { connections: count, seconds }))
         points[at].push(point)
         tell(say, server.name, point)
       }
@@ -120,14 +119,14 @@ async function curvesOf(sides, bodies, { connections, seconds, problems, say }) 
   }
 }
 
-async function pointsOf(name, side, bodies, { manyConnections: connections, seconds, say }) {
+async function pointsOf(name, side, bodies, { manyConnections: connections, seconds, warmUp, say }) {
   const server = new HttpServer(side)
   try {
     const points = []
     await withMachine(async () => {
       await server.start()
-      await load(server.url, bodies, { connections: 8, seconds: WARM_UP_SECONDS })
-      points.push(await load(server.url, bodies, { connections, seconds }))
+      await load(server, bodies, { connections: 8, seconds: warmUp })
+      points.push(await load(server, bodies, { connections, seconds }))
       tell(say, name, points[0])
     })
     return { points, peakBytes: server.peakBytes }
@@ -136,9 +135,11 @@ async function pointsOf(name, side, bodies, { manyConnections: connections, seco
   }
 }
 
-function tell(say, name, { connections, requestsPerSecond, p50, p99 }) {
+function tell(say, name, { connections, requestsPerSecond, p50, p99, othersBusy }) {
   const [rate, middle, tail] = [requestsPerSecond.toFixed(1), (1000 * p50).toFixed(0), (1000 * p99).toFixed(0)]
-  say(`${name}: ${connections} connections, ${rate} requests/s, p50 ${middle} ms, p99 ${tail} ms`)
+  say(
+    `${name}: ${connections} connections, ${rate} requests/s, p50 ${middle} ms, p99 ${tail} ms, others ${othersBusy.toFixed(2)}`,
+  )
 }
 
 /** Scores of every head of the first texts, one request each. */

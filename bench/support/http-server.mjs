@@ -38,6 +38,16 @@ export class HttpServer {
     return Number(kib) * 1024
   }
 
+  /** CPU ticks that it has used, threads included. */
+  get ticks() {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8')
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 13)
+    return Number(user) + Number(system)
+  }
+
   async stop() {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const closed = once(this.#child, 'close')

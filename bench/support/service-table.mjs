@@ -51,9 +51,11 @@ export function serviceTables(rows) {
   const [first] = rows
   if (!first) return ''
   const about = Object.entries(first.about).map(([name, value]) => `${name}: ${value}`)
+  const busiest = Math.max(...rows.flatMap(({ points = [] }) => points.map(({ othersBusy }) => othersBusy)))
+  const busy = busiest > 0.1 ? ` Other processes kept up to ${busiest.toFixed(1)} cores busy meanwhile.` : ''
   const stand = `commit ${first.commit.slice(0, 9)}${first.changed ? ' with changes' : ''}`
   return [
-    `${[...about, first.date.slice(0, 10), stand, first.machine.cpu, `${first.threads} threads, shared by server and load`].join('; ')}.`,
+    `${[...about, first.date.slice(0, 10), stand, first.machine.cpu, `${first.threads} threads, shared by server and load`].join('; ')}.${busy}`,
     ...(own ? [curves(own, peer)] : []),
     ...(ratio ? [comparison(ratio)] : []),
     ...(limited.length > 0 ? [limits(limited)] : []),

@@ -18,8 +18,9 @@ export function seconds(value) {
   return `${digits(value / unit)} ${name}`
 }
 
+/** null: nothing was answered. */
 export function milliseconds(value) {
-  return `${digits(1000 * value)} ms`
+  return value === null || value === Number.POSITIVE_INFINITY ? '—' : `${digits(1000 * value)} ms`
 }
 
 function times({ p20, p50, p80 }) {

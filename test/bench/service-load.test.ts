@@ -12,7 +12,7 @@ jest.setTimeout(120_000)
 const root = resolve(import.meta.dirname, '..', '..', '..')
 const support = (name: string) => import(pathToFileURL(join(root, 'bench', 'support', `${name}.mjs`)).href)
 const point = (connections: number, requestsPerSecond: number, p99: number) => ({
-  ...{ connections, requestsPerSecond, p99, p50: p99 / 2 },
+  ...{ connections, requestsPerSecond, p99, p50: p99 / 2, othersBusy: 0.01 },
 })
 
 test('throughputs are compared where the tail is no longer than the peer’s at its best', async () => {
@@ -41,6 +41,8 @@ test('a goal that is missed is shown as missed', async () => {
   expect(text).toContain('**1.50×** (goal ≥ 2× ✗)')
   expect(text).toContain('| 1 | 30.0 | 25.0 ms | 50.0 ms |')
   expect(serviceTables([{ ...rows[0] }, { ...rows[1], equal: { ...equal, ratio: 2.5 } }])).toContain('goal ≥ 2× ✓')
+  const silent = { ...point(32, 0, 1), p50: null, p99: null }
+  expect(serviceTables([{ ...rows[0], points: [silent] }])).toContain('| 32 | 0.00 | — | — |')
   expect(serviceTables([])).toBe('')
 })
 
