@@ -2,6 +2,8 @@
 //   isa         the C++ tests once per instruction set, with the dispatch capped (PRUDENT_CPU_CAPABILITY)
 //   sanitizers  the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer in prudent's own code. libtorch itself is not
 //               instrumented, so leaks (its registries live for ever) and container overflow (its vectors do not annotate) are off
+//               fuzzers among them run a minute each
+//   fuzz        the fuzzers of TypeScript's parsers with many inputs, from a seed that is printed
 //   nodes       the installed package under every Node that prudent runs on: npm's packages of Node go into the cache
 //   long        jest files named *.long.test.ts: the soak (models made, used and disposed of until memory would show a leak) and
 //               tests that take minutes
@@ -69,7 +71,18 @@ async function sanitizers() {
   await runOrFail('CMake', cmake, ['-S', root, '-B', build, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...definitions])
   await runOrFail('the build', cmake, ['--build', build, '--target', 'cpp_tests', '--parallel', String(buildJobs())])
   say('C++ tests with sanitizers')
-  runAll(join(build, 'tests'), SANITIZER_OPTIONS)
+  runAll(join(build, 'tests'), { ...SANITIZER_OPTIONS, PRUDENT_FUZZ_SECONDS: '60' })
+}
+
+function fuzz() {
+  const seed = String(Date.now() % 2 ** 31)
+  say(`fuzzers of parsers, PRUDENT_FUZZ_SEED=${seed}`)
+  const env = { ...process.env, PRUDENT_FUZZ_SEED: seed, PRUDENT_FUZZ_RUNS: '20000' }
+  const options = ['--config', join(root, 'jest.config.mjs'), '--testTimeout', '600000', 'fuzz/']
+  const jest = join(root, 'node_modules', 'jest', 'bin', 'jest.js')
+  const node = ['--experimental-vm-modules', '--no-warnings']
+  const { status } = spawnSync(process.execPath, [...node, jest, ...options], { cwd: root, stdio: 'inherit', env })
+  totals[status === 0 ? 'passed' : 'failed'] += 1
 }
 
 /** npm's package of one Node, without scripts: the program alone. */
@@ -112,7 +125,7 @@ function long() {
   totals[status === 0 ? 'passed' : 'failed'] += files.length
 }
 
-const steps = { isa, sanitizers, nodes, long }
+const steps = { isa, sanitizers, fuzz, nodes, long }
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
 const unknown = wanted.filter((name) => !(name in steps))
 if (unknown.length > 0) {

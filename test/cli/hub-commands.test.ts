@@ -108,6 +108,17 @@ describe('download', () => {
   }, 60_000)
 })
 
+test('the token is in no output', async () => {
+  const token = { HF_TOKEN: 'hf_very_secret', HUGGING_FACE_HUB_TOKEN: 'hf_very_secret', PRUDENT_DEBUG: '1' }
+  const outputs = await Promise.all([
+    run(['doctor'], token),
+    run(['download', 'google/gemma-2b-it'], token),
+    run(['download', 'owner/none'], { ...token, HF_ENDPOINT: 'http://127.0.0.1:9' }),
+  ])
+  expect(server.requests.some(({ authorization }) => authorization === 'Bearer hf_very_secret')).toBe(true)
+  for (const { stdout, stderr } of outputs) expect(stdout + stderr).not.toContain('very_secret')
+}, 60_000)
+
 interface Finding {
   level: string
   key: string

@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { KlController } from '../../ts/policy/kl-control.js'
 import { ScoreShaper } from '../../ts/policy/score-shaper.js'
 import { klControl, PPO_PRESETS, ppoSettings, scoreShaping } from '../../ts/policy/settings.js'
@@ -53,6 +53,35 @@ test('moments go on from their state', () => {
   whole.shape(Float32Array.of(0.1, 0.7, -3))
   const resumed = new ScoreShaper(settings, JSON.parse(JSON.stringify(whole.state)))
   expect(resumed.shape(Float32Array.of(2, 4))).toEqual(whole.shape(Float32Array.of(2, 4)))
+})
+
+describe('what goes wrong in training says what to change', () => {
+  const settings = { ratioThreshold: 10 }
+  const told = (steps: Record<string, number>[]) => {
+    const messages: string[] = []
+    const warnings = new StepWarnings((message) => messages.push(message))
+    for (const [index, stats] of steps.entries()) warnings.check(index + 1, stats, settings)
+    return messages
+  }
+  const kl = (...values: number[]) => values.map((value) => ({ 'objective/kl': value }))
+  test('a KL below zero, in one step by much or in five in a row', () => {
+    expect(told(kl(-0.1, -0.1, -0.1, -0.1, 0.1, -0.1, -0.1))).toEqual([])
+    expect(told(kl(0.1, -0.1, -0.1, -0.1, -0.1, -0.1, -0.1))).toEqual([
+      expect.stringMatching(/^step 6: .*estimator: full/),
+    ])
+    expect(told(kl(0.1, -1.1))).toEqual([expect.stringMatching(/^step 2: .*temperature 1/)])
+  })
+  test('ratios', () => {
+    expect(told([{ 'ppo/policy/ratio': 10 }])).toEqual([])
+    expect(told([{ 'ppo/policy/ratio': Number.POSITIVE_INFINITY }])).toEqual([
+      expect.stringContaining('lower optimiser.lr'),
+    ])
+  })
+  test('entropy that has collapsed', () => {
+    const entropy = (...values: number[]) => values.map((value) => ({ 'ppo/policy/entropy': value }))
+    expect(told(entropy(3, 1, 0.31))).toEqual([])
+    expect(told(entropy(3, 1, 0.29, 0.1))).toEqual([expect.stringMatching(/^step 3: .*0\.290.*kl\.initial/)])
+  })
 })
 
 test('warnings come once', () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
@@ -114,6 +114,25 @@ test('any other failure goes back to the last checkpoint', async () => {
   })
   expect(seen).toEqual([4, 5, 6])
   expect(metrics).toEqual(await whole())
+})
+
+test('a loss that is no number: step, rows and state are kept aside, the checkpoints stay as they are', async () => {
+  const failing = attempt((loop) => {
+    Object.assign(loop, { batch: () => ['data.jsonl:3', 'data.jsonl:8'] })
+    loop.onStep = (index) => {
+      if (index === 5) throw new PrudentError('E_NON_FINITE', 'loss: expected a finite number, received nan')
+    }
+    return {}
+  })
+  const message = expect.stringMatching(
+    /^step 6: loss: .*batch of 2: data\.jsonl:3, data\.jsonl:8; .*failure holds.*optimiser\.lr/,
+  )
+  await expect(failing).rejects.toMatchObject({ code: 'E_NON_FINITE', message })
+  const kept = JSON.parse(await readFile(join(folder, 'failure', 'failure.json'), 'utf8'))
+  const value = await readFile(join(folder, 'failure', 'value'), 'utf8')
+  expect(kept).toMatchObject({ step: 6, rows: ['data.jsonl:3', 'data.jsonl:8'], state: { value: Number(value) } })
+  expect(kept.metrics.at(-1)).toMatchObject({ step: 5, value: Number(value) })
+  expect((await readdir(join(folder, 'checkpoints'))).sort()).toEqual(['step-2', 'step-4'])
 })
 
 test('ends early when the loop says so, evaluating once more', async () => {

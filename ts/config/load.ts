@@ -45,6 +45,9 @@ export function parseConfig<Schema extends z.ZodType>(
   const overrides = (options.set ?? []).map(parseOverride)
   for (const override of overrides) applyOverride(document, override)
   const value = toPlain(document, file)
+  const cycle = findCycle(value, [], new Set())
+  if (cycle !== null)
+    throw configError([`${file}: ${cycle.join('.')}: an alias (*) of what it stands in`], cycle.join('.'))
   const interpolated = findInterpolation(value, [])
   const place = (path: readonly PropertyKey[], ofKey = false) => locate(document, lines, file, overrides, path, ofKey)
   if (interpolated !== null) {
@@ -116,6 +119,19 @@ function locate(
     node = isPair(next) ? next.value : next
   }
   return offset === undefined ? file : `${file}:${lines.linePos(offset).line}`
+}
+
+/** Where a value holds itself, which YAML can say and nothing else can. */
+function findCycle(value: unknown, path: readonly string[], above: Set<unknown>): readonly string[] | null {
+  if (typeof value !== 'object' || value === null) return null
+  if (above.has(value)) return path
+  above.add(value)
+  for (const [key, inner] of Object.entries(value)) {
+    const found = findCycle(inner, [...path, key], above)
+    if (found !== null) return found
+  }
+  above.delete(value)
+  return null
 }
 
 function findInterpolation(value: unknown, path: readonly string[]): readonly string[] | null {

@@ -19,15 +19,25 @@ export function parseOverride(text: string): Override {
       received: text,
     })
   }
-  const document = parseDocument(text.slice(equals + 1), { prettyErrors: false })
-  const broken = document.errors[0]
-  if (broken !== undefined) {
-    throw new PrudentError('E_CONFIG', `--set ${text}: the value is not YAML: ${broken.message}`, {
+  return { text, path: path.map((part) => part.trim()), value: parseValue(text, text.slice(equals + 1)) }
+}
+
+function parseValue(text: string, value: string): unknown {
+  const refused = (cause: Error) =>
+    new PrudentError('E_CONFIG', `--set ${text}: the value is not YAML: ${cause.message}`, {
       argument: '--set',
       received: text,
+      cause,
     })
+  const document = parseDocument(value, { prettyErrors: false })
+  const broken = document.errors[0]
+  if (broken !== undefined) throw refused(broken)
+  try {
+    return document.toJS()
+  } catch (cause) {
+    // An alias of nothing is found here alone.
+    throw refused(cause as Error)
   }
-  return { text, path: path.map((part) => part.trim()), value: document.toJS() }
 }
 
 export function applyOverride(document: Document, override: Override): void {

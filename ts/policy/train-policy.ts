@@ -65,6 +65,7 @@ class PolicyLoop {
   #shaper: ScoreShaper
   #position: EpochPosition
   #referenceMean: Float32Array | null
+  #tried: readonly number[] = []
 
   constructor(options: TrainPolicyOptions, trainer: NativePpoTrainer) {
     const { settings, prompts } = options
@@ -108,6 +109,11 @@ class PolicyLoop {
     if (this.#settings.shardOptimiser) await joinOptimiserSave(this.#trainer)
   }
 
+  /** The prompts of the step that was tried last. */
+  batch(): string[] {
+    return this.#tried.map((row) => `prompt ${row} ${JSON.stringify(this.#options.prompts.texts[row])}`)
+  }
+
   save(folder: string): Promise<void> {
     return saveModelAndOptimiser(folder, this.#options.policy, this.#trainer)
   }
@@ -115,7 +121,9 @@ class PolicyLoop {
   async step(index: number): Promise<Record<string, number>> {
     const { signal } = this.#options
     const settings = this.#settings
-    const batch = pick(this.#options.prompts, this.#epochs.next().rows)
+    const { rows } = this.#epochs.next()
+    this.#tried = Array.from(rows)
+    const batch = pick(this.#options.prompts, rows)
     const seed = deriveSeed(settings.seed, 'rollout', index)
     const sampling = generateOptions(settings.sampling, {
       eosTokenIds: this.#options.eosTokenIds,

@@ -88,7 +88,7 @@ export async function readMetrics(path: string): Promise<{ entries: MetricsEntry
 }
 
 /** JSON has no NaN and no infinities; they are written by name, as text. */
-function finiteOrName(_key: string, value: unknown): unknown {
+export function finiteOrName(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
 }
 

@@ -1,11 +1,11 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../errors.js'
 import { isMissing, syncPath, syncTree, writeError } from './atomic-files.js'
 import { type Checkpoint, Checkpoints } from './checkpoints.js'
 import { differingKeys, type PlainConfig, plainConfig, readRunConfig, writeRunConfig } from './config-file.js'
 import { lockRun, type RunLock } from './lock.js'
-import { type MetricsEntry, MetricsLog } from './metrics.js'
+import { finiteOrName, type MetricsEntry, MetricsLog } from './metrics.js'
 import type { MlflowTracker } from './mlflow.js'
 import { EventWriter } from './tensorboard.js'
 
@@ -22,7 +22,7 @@ export interface RunOptions {
 
 /** What a run may leave in its folder; `overwrite` removes these and nothing else. */
 const ARTEFACTS =
-  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|report\.(html|md|json)|summary\.json|mlflow\.json|\..*\.partial)$/
+  /^(config\.yaml|metrics\.jsonl|events\.out\.tfevents\..*|checkpoints|model|failure|report\.(html|md|json)|summary\.json|mlflow\.json|\..*\.partial)$/
 
 /**
  * One run: config.yaml (resolved), metrics.jsonl, TensorBoard events, checkpoints/step-N/, and model/ once it is done. Locked
@@ -122,8 +122,21 @@ export class RunDirectory {
   /** Writes model/, the run's result, whole or not at all. */
   async saveModel(write: (folder: string) => Promise<void>): Promise<void> {
     await this.#metrics.sync()
-    const partial = this.path(`.model.${process.pid}.partial`)
-    const target = this.path('model')
+    await this.#replaceFolder('model', write)
+    await rm(this.path('failure'), { recursive: true, force: true })
+  }
+
+  /** Writes failure/, for whoever looks for the cause of a step that failed: failure.json and what `write` adds. */
+  async saveFailure(report: Record<string, unknown>, write: (folder: string) => Promise<void>): Promise<void> {
+    await this.#replaceFolder('failure', async (folder) => {
+      await write(folder)
+      await writeFile(join(folder, 'failure.json'), `${JSON.stringify(report, finiteOrName, 2)}\n`)
+    })
+  }
+
+  async #replaceFolder(name: string, write: (folder: string) => Promise<void>): Promise<void> {
+    const partial = this.path(`.${name}.${process.pid}.partial`)
+    const target = this.path(name)
     try {
       await rm(partial, { recursive: true, force: true })
       await mkdir(partial)

@@ -26,7 +26,8 @@ export async function cachePairFeatures(
   const forward = { batchTokens, sharePrefixes, group, ...(layers && { layers: Int32Array.from(layers) }) }
   const cache = await callNative(options, (call) => model.cacheFeatures(rows, forward, call))
   const chosen = Int32Array.from({ length: count }, (_, pair) => pair)
-  return { cache, chosen, rejected: chosen.map((pair) => pair + count) }
+  const places = pairs.places === undefined ? {} : { places: pairs.places }
+  return { cache, chosen, rejected: chosen.map((pair) => pair + count), ...places }
 }
 
 /** The pairs with the given numbers, of the same cache. */

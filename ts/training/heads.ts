@@ -8,6 +8,7 @@ import { cachePairFeatures, headMeasures } from './features.js'
 import { HeadOrder, ownStreams } from './head-order.js'
 import { adamwOptions, contextOptions } from './optimiser.js'
 import { meanOf } from './pair-scores.js'
+import { rowNames } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { HeadsSettings, headsSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
@@ -53,9 +54,11 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
   }
   const trainer = await callNative(undefined, () => loadAddon().createHeadsTrainer(features.cache, options))
   let position = order.position
+  let tried: readonly number[] = []
 
   async function step(index: number) {
     const batch = order.next()
+    tried = [...new Set(batch.pairs)]
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
     const rowsOf = (side: Int32Array) => batch.pairs.map((pair) => side[pair] as number)
     const [chosen, rejected] = [rowsOf(features.chosen), rowsOf(features.rejected)]
@@ -89,6 +92,7 @@ export async function trainHeads(training: HeadsTraining): Promise<HeadsResult> 
       {
         total,
         step,
+        batch: () => rowNames(tried, features.places),
         evaluate: heldOut && heldOut.chosen.length > 0 ? evaluate : undefined,
         evaluateEvery: settings.evaluateEvery,
         bestBy: 'eval/loss',

@@ -5,7 +5,7 @@ import { type EpochPosition, Epochs, packRows } from '../data/batching.js'
 import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 import { adamwOptions, contextOptions } from './optimiser.js'
-import { takeRows } from './rows.js'
+import { rowNames, takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
 import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
@@ -36,9 +36,11 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   }
   const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
   let position = epochs.position
+  let tried: readonly number[] = []
 
   async function step(index: number) {
     const batch = epochs.next()
+    tried = Array.from(batch.rows)
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
     const { loss, gradNorm, tokens } = await callNative({ signal }, (call) =>
       trainer.step(takeRows(rows, batch.rows), { lr }, call),
@@ -64,6 +66,7 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
       {
         total,
         step,
+        batch: () => rowNames(tried, training.places),
         evaluate: heldOut.length > 0 ? evaluate : undefined,
         evaluateEvery: settings.evaluateEvery,
         bestBy: 'eval/loss',

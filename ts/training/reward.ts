@@ -7,7 +7,7 @@ import { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
 import { adamwOptions, contextOptions } from './optimiser.js'
 import { meanOf, measurePairs, type PairMeasures } from './pair-scores.js'
-import { takeRows } from './rows.js'
+import { rowNames, takeRows } from './rows.js'
 import { learningRate, totalSteps } from './schedule.js'
 import type { rewardSettings } from './settings.js'
 import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
@@ -49,9 +49,11 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position
+  let tried: readonly number[] = []
 
   async function step(index: number) {
     const batch = epochs.next()
+    tried = Array.from(batch.rows)
     const lr = learningRate(settings.schedule, settings.optimiser.lr, index, total)
     const [chosen, rejected] = [takeRows(pairs.chosen, batch.rows), takeRows(pairs.rejected, batch.rows)]
     const result = await callNative({ signal }, (call) => trainer.step(chosen, rejected, { lr }, call))
@@ -86,6 +88,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
       {
         total,
         step,
+        batch: () => rowNames(tried, pairs.places),
         evaluate: heldOut && heldOut.chosen.length > 0 ? evaluate : undefined,
         evaluateEvery: settings.evaluateEvery,
         bestBy: 'eval/loss',

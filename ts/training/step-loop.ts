@@ -25,11 +25,14 @@ export interface StepLoop {
   save(folder: string): Promise<void>
   /** What a rank that writes nothing does while another one saves. */
   joinSave?(): Promise<void>
+  /** Names of the rows of the step that was tried last. */
+  batch?(): string[]
 }
 
 /**
  * Steps from a checkpoint (or the start) to the end. On an abort the state after the last complete step is saved, then E_CANCELLED
- * is thrown; every other failure leaves the last checkpoint to go on from.
+ * is thrown; every other failure leaves the last checkpoint to go on from. A step whose loss or gradient is no number is described in the
+ * run's failure/, with its rows and the state that it began from.
  */
 export async function runLoop(loop: StepLoop, context: TrainingContext): Promise<TrainingResult> {
   const runner = new LoopRunner(loop, context)
@@ -83,7 +86,7 @@ class LoopRunner {
   }
 
   async #oneStep(): Promise<void> {
-    const values = await this.#loop.step(this.done)
+    const values = await this.#tryStep()
     this.done++
     let cancelled: unknown
     if (this.#isEvaluationDue()) {
@@ -99,6 +102,35 @@ class LoopRunner {
     if (cancelled !== undefined) throw cancelled
     const every = this.#context.saving?.everySteps ?? Number.POSITIVE_INFINITY
     if (this.done % every === 0) await this.#save()
+  }
+
+  async #tryStep(): Promise<Record<string, number>> {
+    try {
+      return await this.#loop.step(this.done)
+    } catch (error) {
+      if (!(error instanceof PrudentError) || error.code !== 'E_NON_FINITE') throw error
+      throw await this.#describeFailure(error)
+    }
+  }
+
+  async #describeFailure(error: PrudentError): Promise<PrudentError> {
+    const { run } = this.#context
+    const step = this.done + 1
+    const rows = this.#loop.batch?.() ?? []
+    const { code, message } = error
+    const report = { step, code, message, rows, metrics: this.metrics.slice(-FAILURE_METRICS) }
+    const save = (folder: string) => this.#loop.save(folder)
+    if (run === undefined && this.#context.group !== undefined) await this.#loop.joinSave?.()
+    const kept = await run?.saveFailure({ ...report, state: this.#loop.state() }, save).then(
+      () => `; ${run.path('failure')} holds the rows and the state that the step began from`,
+      (cause: Error) => `; what would explain it could not be kept: ${cause.message}`,
+    )
+    const named = rows.slice(0, FAILURE_ROWS).join(', ') + (rows.length > FAILURE_ROWS ? ', …' : '')
+    const batch = rows.length === 0 ? '' : `; its batch of ${rows.length}: ${named}`
+    const text = `step ${step}: ${message}${batch}${kept ?? ''}; ${FAILURE_ADVICE}`
+    const { argument, expected, received } = error
+    const detail = { ...(argument && { argument }), ...(expected && { expected }), ...(received && { received }) }
+    return new PrudentError(code, text, { ...detail, cause: error })
   }
 
   #isEvaluationDue(): boolean {
@@ -140,6 +172,12 @@ class LoopRunner {
 export function callSignal(context: TrainingContext): AbortSignal | undefined {
   return context.group === undefined ? context.signal : undefined
 }
+
+/** Steps before a failed one whose numbers are kept with it, and rows of it that the error names. */
+const FAILURE_METRICS = 20
+const FAILURE_ROWS = 8
+const FAILURE_ADVICE =
+  'lower optimiser.lr, set optimiser.maxGradNorm, train in float32, or look at these rows; with the same configuration the run goes on from its last checkpoint to the same step'
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new PrudentError('E_CANCELLED', 'stopped', { cause: signal.reason })

@@ -35,12 +35,16 @@ export interface TrainingResult {
 export interface TokenPairs {
   chosen: readonly Int32Array[]
   rejected: readonly Int32Array[]
+  /** `file:row` of each pair, as errors name it. */
+  places?: readonly string[]
 }
 
 export interface LanguageModelTraining extends TrainingContext {
   /** Causal language model, trained in place. */
   model: NativeModel
   rows: readonly Int32Array[]
+  /** `file:row` of each row, as errors name it. */
+  places?: readonly string[]
   heldOut?: readonly Int32Array[]
   settings: LanguageModelSettings
 }
@@ -68,6 +72,8 @@ export interface PairFeatures {
   cache: NativeFeatureCache
   chosen: Int32Array
   rejected: Int32Array
+  /** `file:row` of each pair. */
+  places?: readonly string[]
 }
 
 /** Numbers of the random streams that a head takes its start, its bootstrap sample and its order of the pairs from. */

@@ -4,6 +4,7 @@ import { holdOut } from '../../data/batching.js'
 import { readPairs, type TokenisedPairs, tokenisePairs } from '../../data/preferences.js'
 import { Random } from '../../data/random.js'
 import { describeReport } from '../../data/report.js'
+import { rowPlace } from '../../data/rows.js'
 import { readSource } from '../../data/sources.js'
 import type { Tokenizer } from '../../data/tokenizer.js'
 import type { TokenPairs } from '../../training/types.js'
@@ -36,5 +37,9 @@ function promptsOf(tokens: TokenisedPairs): string[] {
 
 function select(tokens: TokenisedPairs, numbers: Int32Array): TokenPairs {
   const take = (rows: readonly Int32Array[]) => Array.from(numbers, (number) => rows[number] as Int32Array)
-  return { chosen: take(tokens.chosen), rejected: take(tokens.rejected) }
+  const places = Array.from(numbers, (number) => {
+    const pair = tokens.pairs[tokens.source[number] as number]
+    return pair === undefined ? `row ${number}` : rowPlace(pair.row)
+  })
+  return { chosen: take(tokens.chosen), rejected: take(tokens.rejected), places }
 }
