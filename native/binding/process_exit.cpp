@@ -1,5 +1,6 @@
 #include "binding/process_exit.h"
 
+#include <torch/csrc/autograd/engine.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -46,6 +47,13 @@ void at_exit(int status, void*) {
   _exit(status);
 }
 
+// Autograd's engine would register its end at the first backward: after a job's handler, and so before it in turn. A thread that
+// never loaded the addon may end the process during that very backward, so the engine is made here.
+int register_first() {
+  torch::autograd::Engine::get_default_engine();
+  return on_exit(at_exit, nullptr);
+}
+
 }  // namespace
 
 void ProcessExit::come_first() { on_exit(at_exit, nullptr); }
@@ -56,7 +64,7 @@ void ProcessExit::prepare() {
 }
 
 ProcessExit::Running::Running(std::shared_ptr<CancelToken> token) : token_(std::move(token)) {
-  static const int registered = on_exit(at_exit, nullptr);
+  static const int registered = register_first();
   static_cast<void>(registered);
   Jobs& all = jobs();
   std::unique_lock lock(all.mutex);

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import * as errors from '../../ts/errors.js'
 import * as prudent from '../../ts/index.js'
+import * as policy from '../../ts/policy/index.js'
 import * as fastify from '../../ts/serve/fastify.js'
 import { repository } from './project.js'
 
@@ -14,12 +15,15 @@ const VALUES = {
     ...['PrudentError', 'RewardModel', 'RewardTrainer', 'Rollout', 'ScoreBatcher', 'ScoreBatcherMember', 'Tokenizer'],
     ...['configureExecutor', 'ops', 'readRankEnvironment', 'systemInfo'],
   ],
+  './policy': [
+    ...['Tokenizer', 'createObjective', 'encodePrompts', 'rewardScorer', 'rewardsOf', 'sigmaOf', 'trainPolicy'],
+  ],
   './fastify': ['ScoringService', 'default'],
   './errors': ['ERROR_CODES', 'PrudentError', 'argumentError'],
 }
 
 test('the public names', () => {
-  const actual = { '.': prudent, './fastify': fastify, './errors': errors }
+  const actual = { '.': prudent, './policy': policy, './fastify': fastify, './errors': errors }
   for (const [entry, names] of Object.entries(VALUES)) {
     expect({ entry, names: Object.keys(actual[entry as keyof typeof actual]).sort() }).toEqual({
       entry,

@@ -27,6 +27,7 @@ for (const name of ['writeFileSync', 'mkdirSync', 'openSync', 'createWriteStream
 require('node:module').syncBuiltinESMExports()
 process.dlopen = refuse('loads an addon')
 await import('prudent')
+await import('prudent/policy')
 await import('prudent/fastify')
 await import('prudent/errors')
 console.log('quiet')
@@ -35,7 +36,7 @@ console.log('quiet')
 /** require() of an ES module is the very module that import() gives, and none of them awaits at its top. */
 const both = `
 const assert = require('node:assert')
-const names = ['prudent', 'prudent/fastify', 'prudent/errors']
+const names = ['prudent', 'prudent/policy', 'prudent/fastify', 'prudent/errors']
 const required = names.map((name) => require(name))
 assert.equal(typeof require('prudent/package.json').version, 'string')
 Promise.all(names.map((name) => import(name))).then((imported) => {
