@@ -1,7 +1,7 @@
 // Rows of a table: y[t] = weight[ids[t]]. The gradient of the table has as many rows that are not 0 as there are distinct ids:
-// they are added to the table's gradient sum where there is one (gradient_sums.h), which for a table that is the LM head too
-// holds that part already, so that no second gradient as large as the table is filled with zeros and added. On CUDA: libtorch's
-// embedding.
+// they are added to the table's gradient sum where there is one (gradient_sums.h). For a table that is the LM head too that
+// holds the head's part already, so that no second gradient as large as the table is filled with zeros and added.
+// On CUDA: libtorch's embedding.
 #pragma once
 
 #include <ATen/core/Tensor.h>
