@@ -1,6 +1,8 @@
 #include "binding/process_exit.h"
 
-#include <torch/csrc/autograd/engine.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -47,10 +49,12 @@ void at_exit(int status, void*) {
   _exit(status);
 }
 
-// Autograd's engine would register its end at the first backward: after a job's handler, and so before it in turn. A thread that
-// never loaded the addon may end the process during that very backward, so the engine is made here.
+// What a backward uses (autograd's engine, the hooks of accelerators) would register its end at the first one: after a job's
+// handler, and so before it in turn. A thread that never loaded the addon may end the process during that very backward, so one
+// is run here, of a single number.
 int register_first() {
-  torch::autograd::Engine::get_default_engine();
+  const c10::AutoGradMode with_gradients(true);
+  at::ones({1}).set_requires_grad(true).mul(2).sum().backward();
   return on_exit(at_exit, nullptr);
 }
 

@@ -54,6 +54,7 @@ describe('the tarball', () => {
       'CMakeLists.txt',
       'LICENSE',
       'README.md',
+      'SECURITY.md',
       'bin/ .js',
       'cmake/ .cmake',
       'configs/ .yaml',
@@ -61,7 +62,7 @@ describe('the tarball', () => {
       'configs/schema/ .json',
       'dist/ts/ .d.ts .js',
       'package.json',
-      'scripts/ .mjs',
+      'scripts/ .mjs .py',
       'scripts/setup/ .mjs',
     ])
     for (const room of present.filter((each) => each.startsWith('native/')))
