@@ -32,7 +32,7 @@ void FailureReport::tell(const std::string& reason) noexcept {
 
 bool FailureReport::is_set(const std::string& key) { return store_->check({key}); }
 
-// Empty while nothing is known of the rank.
+// Empty for a rank that was cut off itself.
 std::string FailureReport::describe(int rank) {
   if (!is_set(key_of(rank))) return "rank " + std::to_string(rank) + " is gone (killed, or cut off from the network)";
   const std::string reason = store_->get_to_str(key_of(rank));

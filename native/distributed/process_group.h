@@ -54,7 +54,7 @@ class ProcessGroup {
   virtual void leave(const std::string& reason) noexcept = 0;
 };
 
-// A single process: sums and gathers give back what they are given. For tests of what is common to both cases.
+// No group, or a group of one: there is nobody to wait for.
 inline bool is_alone(const std::shared_ptr<ProcessGroup>& group) { return group == nullptr || group->size() == 1; }
 
 }  // namespace prudent::distributed

@@ -68,4 +68,7 @@ function collect(value: string, previous: string[] = []): string[] {
 const HELP = `
 The run directory holds config.yaml (resolved), metrics.jsonl, TensorBoard events, checkpoints/step-N and, at the end, model/ in the
 Hugging Face layout. A summary is printed on standard output as one JSON object. SIGINT or SIGTERM stop at a checkpoint (exit code
-130 or 143); the same command goes on from there, as after a crash.`
+130 or 143); the same command goes on from there, as after a crash.
+
+Started several times by torchrun, Slurm or Kubernetes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, LOCAL_RANK), the processes train one
+model together: docs/distributed.md.`
