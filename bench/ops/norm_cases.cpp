@@ -1,10 +1,11 @@
-// Elementwise kernels of the decoder blocks, all bound by memory.
+// Elementwise kernels of the decoder blocks and the rows of the embedding, all bound by memory.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 
 #include <cmath>
 
 #include "kernels/activation_backward/activation_backward.h"
+#include "kernels/embedding/embedding.h"
 #include "kernels/geglu/geglu.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -39,6 +40,19 @@ OpCase layer_norm_case(const Json& spec, const at::Device& device) {
                (normal({hidden}, 2, 0.1) + 1.0).to(device, dtype_of(spec)), normal({hidden}, 3, 0.1).to(device, dtype_of(spec))};
   op.forward_bytes = 2 * bytes_of(op.inputs[0]);
   op.backward_bytes = 3 * bytes_of(op.inputs[0]);  // x and dy in, dx out
+  return op;
+}
+
+OpCase embedding_case(const Json& spec, const at::Device& device) {
+  const int64_t tokens = size_of(spec, "tokens"), vocab = size_of(spec, "vocab");
+  const at::Tensor ids = at::arange(tokens, at::kLong).square().remainder(vocab).to(device);  // some of them repeated
+  OpCase op;
+  op.ours = [=](const Tensors& in) { return Tensors{kernels::embedding(in[0], ids)}; };
+  op.reference = [=](const Tensors& in) { return Tensors{kernels::embedding_reference(in[0], ids)}; };
+  op.inputs = {normal({vocab, size_of(spec, "width")}, 1).to(device, dtype_of(spec))};
+  const double rows = bytes_of(op.inputs[0]) * static_cast<double>(tokens) / static_cast<double>(vocab);
+  op.forward_bytes = 2 * rows;
+  op.backward_bytes = rows + bytes_of(op.inputs[0]);  // dy in; the table's gradient out, zeros for the most part
   return op;
 }
 

@@ -24,6 +24,7 @@ constexpr std::pair<const char*, Make> kCases[] = {
     {"rotary", rotary_case},
     {"geglu", geglu_case},
     {"activation_backward", activation_backward_case},
+    {"embedding", embedding_case},
     {"matmul", matmul_case},
     {"linear", linear_case},
     {"gated_linear", gated_linear_case},

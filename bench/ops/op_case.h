@@ -64,6 +64,7 @@ OpCase layer_norm_case(const Json& spec, const at::Device& device);
 OpCase rotary_case(const Json& spec, const at::Device& device);
 OpCase geglu_case(const Json& spec, const at::Device& device);
 OpCase activation_backward_case(const Json& spec, const at::Device& device);
+OpCase embedding_case(const Json& spec, const at::Device& device);
 OpCase matmul_case(const Json& spec, const at::Device& device);
 OpCase linear_case(const Json& spec, const at::Device& device);
 OpCase gated_linear_case(const Json& spec, const at::Device& device);

@@ -48,6 +48,11 @@ def rotary(case, dtype, normal):
     return Case(function, [normal((tokens, case["heads"], dim), 1).to(dtype)])
 
 
+def embedding(case, dtype, normal):
+    ids = torch.arange(case["tokens"]).square() % case["vocab"]
+    return Case(lambda weight: [F.embedding(ids, weight)], [normal((case["vocab"], case["width"]), 1).to(dtype)])
+
+
 def geglu(case, dtype, normal):
     shape = (case["tokens"], case["intermediate"])
     inputs = [normal(shape, 1).to(dtype), normal(shape, 2).to(dtype)]
@@ -271,7 +276,7 @@ def global_norm(case, dtype, normal):
 CASES = {
     function.__name__: function
     for function in (
-        rms_norm, layer_norm, rotary, geglu, activation_backward, matmul, linear, gated_linear, token_logprob, multi_head, sample,
-        packed_attention, cached_attention, bradley_terry, ppo_loss, variance_kl_advantage, adamw, global_norm,
+        rms_norm, layer_norm, rotary, embedding, geglu, activation_backward, matmul, linear, gated_linear, token_logprob,
+        multi_head, sample, packed_attention, cached_attention, bradley_terry, ppo_loss, variance_kl_advantage, adamw, global_norm,
     )
 }  # fmt: skip

@@ -1,4 +1,5 @@
 #include "kernels/activation_backward/activation_backward_kernel.h"
+#include "kernels/common/each_pair.h"
 #include "kernels/common/isa_parallel.h"
 #include "kernels/geglu/geglu_vec.h"
 
@@ -11,24 +12,33 @@ template <typename T, GegluKind kKind>
 void row_with_activation(const ActivationBackwardArgs& args, int64_t t, float* sums) {
   const T *grad_y = static_cast<const T*>(args.grad_y) + t * args.size, *u = static_cast<const T*>(args.u) + t * args.size;
   T* grad_u = static_cast<T*>(args.grad_u) + t * args.size;
-  each_vector(
+  const auto through = [](Vec grad, Vec x) __attribute__((always_inline)) { return grad * activate<kKind>(x).slope; };
+  const auto as_stored = [](Vec v) __attribute__((always_inline)) { return round_to<T>(v); };
+  each_pair(
       args.size, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
         fetch_ahead(grad_y + j);
         fetch_ahead(u + j);
         fetch_ahead<1>(grad_u + j);
-        const Vec g = load_at(grad_y + j, n) * activate<kKind>(load_at(u + j, n)).slope;
-        store_at(grad_u + j, g, n);
+        const VecPair g = by_halves(through, load_pair_at(grad_y + j, n), load_pair_at(u + j, n));
+        store_pair_at(grad_u + j, g, n);
+        if (sums == nullptr) return;
         // The bias gets the sum of what was stored, as a sum over grad_u would.
-        if (sums != nullptr) store_at(sums + j, load_at(sums + j, n) + round_to<T>(g), n);
+        VecPair sum = load_pair_at(sums + j, n);
+        add_to(sum, by_halves(as_stored, g));
+        store_pair_at(sums + j, sum, n);
       });
 }
 
 template <typename T>
 void row_alone(const ActivationBackwardArgs& args, int64_t t, float* sums) {
   const T* grad_y = static_cast<const T*>(args.grad_y) + t * args.size;
-  each_vector(
-      args.size, [&](int64_t j, int64_t n)
-                     __attribute__((always_inline)) { store_at(sums + j, load_at(sums + j, n) + load_at(grad_y + j, n), n); });
+  each_pair(
+      args.size, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+        fetch_ahead(grad_y + j);
+        VecPair sum = load_pair_at(sums + j, n);
+        add_to(sum, load_pair_at(grad_y + j, n));
+        store_pair_at(sums + j, sum, n);
+      });
 }
 
 template <typename T, typename Row>
@@ -43,11 +53,12 @@ PRUDENT_VEC void run(const ActivationBackwardArgs& args, const Row& row) {
   });
   if (args.grad_bias == nullptr) return;
   T* grad_bias = static_cast<T*>(args.grad_bias);
-  each_vector(args.size, [&](int64_t j, int64_t n) {
-    Vec sum = {};
-    for (int64_t b = 0; b < blocks; ++b) sum += load_at(args.partial + b * args.size + j, n);
-    store_at(grad_bias + j, sum, n);
-  });
+  each_pair(
+      args.size, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+        VecPair sum = {};
+        for (int64_t b = 0; b < blocks; ++b) add_to(sum, load_pair_at(args.partial + b * args.size + j, n));
+        store_pair_at(grad_bias + j, sum, n);
+      });
 }
 
 template <typename T, GegluKind kKind>

@@ -19,7 +19,8 @@ Tensors inputs(int64_t tokens, int64_t hidden) { return {normal({tokens, hidden}
 }  // namespace
 
 TEST_CASE("layer_norm: parity and gradient over odd shapes") {
-  for (const auto& [tokens, hidden] : {std::pair(1, 5), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {5, 2048}}) {
+  for (const auto& [tokens, hidden] :
+       {std::pair(1, 5), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {2, 48}, {67, 62}, {5, 2048}}) {
     CAPTURE(tokens);
     CAPTURE(hidden);
     check_parity(op, reference, inputs(tokens, hidden), kParityMatmulFp32);

@@ -23,7 +23,8 @@ Tensors inputs(int64_t tokens, int64_t hidden) { return {normal({tokens, hidden}
 
 TEST_CASE("rms_norm: parity and gradient over odd shapes") {
   for (const bool unit_offset : {false, true}) {
-    for (const auto& [tokens, hidden] : {std::pair(1, 2), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {5, 2048}}) {
+    for (const auto& [tokens, hidden] :
+         {std::pair(1, 2), {1, 16}, {3, 7}, {64, 64}, {65, 33}, {200, 100}, {2, 48}, {67, 62}, {5, 2048}}) {
       CAPTURE(unit_offset);
       CAPTURE(tokens);
       CAPTURE(hidden);
