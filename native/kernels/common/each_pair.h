@@ -47,13 +47,14 @@ PRUDENT_VEC void add_to(VecPair& sum, VecPair v) {
 PRUDENT_VEC VecPair product(VecPair a, VecPair b) { return {a.even * b.even, a.odd * b.odd}; }
 PRUDENT_VEC float sum_pair(VecPair v) { return sum_lanes(v.even + v.odd); }
 
-// Asks for the memory of one step, of a row that comes later.
+// Asks for the memory of one step, of a row that comes `ahead` items later. In fp32, where memory is all there is to wait for, a
+// nearer place is better: what is asked for so early would push the rows at work out of the first cache.
 template <int kWrite = 0, typename T>
-PRUDENT_VEC void fetch_pair(const T* p) {
-  constexpr int64_t kLine = 64;
-  const char* const first = reinterpret_cast<const char*>(p);
+PRUDENT_VEC void fetch_pair(const T* p, int64_t ahead) {
+  constexpr int64_t kLine = 64, kItem = sizeof(T), kFarthest = kItem == 4 ? 2048 : 8192;
+  const char* const first = reinterpret_cast<const char*>(p + min_of(ahead, kFarthest / kItem));
   __builtin_prefetch(first, kWrite);
-  if constexpr (kPair * sizeof(T) > kLine) __builtin_prefetch(first + kLine, kWrite);
+  if constexpr (kPair * kItem > kLine) __builtin_prefetch(first + kLine, kWrite);
 }
 
 }  // namespace prudent::kernels::PRUDENT_ISA

@@ -13,7 +13,7 @@ PRUDENT_VEC float mean_of(const T* x, int64_t hidden) {
   VecPair sum = {};
   each_pair(
       hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-        fetch_pair(x + hidden + j);
+        fetch_pair(x + j, hidden);
         add_to(sum, load_pair_at(x + j, n));
       });
   return sum_pair(sum) / static_cast<float>(hidden);
@@ -25,7 +25,7 @@ PRUDENT_VEC float variance_of(const T* x, const T* y, int64_t hidden, float mean
   VecPair sum = {};
   each_pair(
       hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-        fetch_pair<1>(y + hidden + j);
+        fetch_pair<1>(y + j, hidden);
         const auto centre = [=](Vec v) __attribute__((always_inline)) { return v - mean; };
         const VecPair centred = first_of_pair(by_halves(centre, load_pair_at(x + j, n)), n);
         add_to(sum, product(centred, centred));
@@ -88,8 +88,8 @@ PRUDENT_VEC void sum_rows(const LayerNormBackward& args, float* weight_sum, floa
         const VecPair gain = load_pair_at(weight + j, n);
         VecPair weight_total = load_pair_at(weight_sum + j, n), bias_total = load_pair_at(bias_sum + j, n);
         const auto add = [&](Row<T> & row) __attribute__((always_inline)) {
-          fetch_pair(row.x + ahead + j);
-          fetch_pair(row.grad_y + ahead + j);
+          fetch_pair(row.x + j, ahead);
+          fetch_pair(row.grad_y + j, ahead);
           const VecPair g = load_pair_at(row.grad_y + j, n), normalised = normalised_at(row, j, n), slope = product(g, gain);
           add_to(row.slopes, slope);
           add_to(row.normalised_slopes, product(slope, normalised));
@@ -112,7 +112,7 @@ PRUDENT_VEC void finish_row(const LayerNormBackward& args, const Row<T>& row, in
   };
   each_pair(
       args.hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-        fetch_pair<1>(row.grad_x + ahead + j);
+        fetch_pair<1>(row.grad_x + j, ahead);
         const VecPair slope = product(load_pair_at(row.grad_y + j, n), load_pair_at(weight + j, n));
         store_pair_at(row.grad_x + j, by_halves(gradient, slope, normalised_at(row, j, n)), n);
       });

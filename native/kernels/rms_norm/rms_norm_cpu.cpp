@@ -13,7 +13,7 @@ PRUDENT_VEC float sum_of_squares(const T* x, int64_t hidden) {
   VecPair sum = {};
   each_pair(
       hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-        fetch_pair(x + hidden + j);
+        fetch_pair(x + j, hidden);
         const VecPair v = load_pair_at(x + j, n);
         add_to(sum, product(v, v));
       });
@@ -38,7 +38,7 @@ void forward(const RmsNormForward& args) {
       };
       each_pair(
           hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-            fetch_pair<1>(y + hidden + j);
+            fetch_pair<1>(y + j, hidden);
             store_pair_at(y + j, by_halves(gained, load_pair_at(x + j, n), load_pair_at(weight + j, n)), n);
           });
     }
@@ -80,8 +80,8 @@ PRUDENT_VEC void sum_rows(const RmsNormBackward& args, float* weight_sum, Rows&.
         const VecPair gain = gain_at<T>(args, j, n);
         VecPair total = load_pair_at(weight_sum + j, n);
         const auto add = [&](Row<T> & row) __attribute__((always_inline)) {
-          fetch_pair(row.x + ahead + j);
-          fetch_pair(row.grad_y + ahead + j);
+          fetch_pair(row.x + j, ahead);
+          fetch_pair(row.grad_y + j, ahead);
           const VecPair slope = product(load_pair_at(row.grad_y + j, n), normalised_at(row, j, n));
           add_to(row.slopes, product(slope, gain));
           add_to(total, slope);
@@ -99,7 +99,7 @@ PRUDENT_VEC void finish_row(const RmsNormBackward& args, const Row<T>& row, int6
   };
   each_pair(
       args.hidden, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-        fetch_pair<1>(row.grad_x + ahead + j);
+        fetch_pair<1>(row.grad_x + j, ahead);
         const VecPair slope = product(load_pair_at(row.grad_y + j, n), gain_at<T>(args, j, n));
         store_pair_at(row.grad_x + j, by_halves(gradient, slope, normalised_at(row, j, n)), n);
       });
