@@ -190,7 +190,7 @@ TEST_CASE("ranks: scores and features are computed in parts, to the bit") {
     const at::Tensor features = training::feature_rows(*model, kChosen, batch_tokens, Job());
     run_ranks(3, [&](const Group& group) {
       CHECK(at::equal(training::score_rows(*model, kChosen, batch_tokens, Job(), true, group), scores));
-      CHECK(at::equal(training::feature_rows(*model, kChosen, batch_tokens, Job(), true, group), features));
+      CHECK(at::equal(training::feature_rows(*model, kChosen, batch_tokens, Job(), true, {}, group), features));
     });
   }
 }
