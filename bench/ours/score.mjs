@@ -1,9 +1,10 @@
 import { RewardModel } from '../../dist/ts/index.js'
 import { heldBytes, timed } from './timed.mjs'
 
-/** Scores rows. `sharePrefixes`: whether what rows have in common at their beginning is computed once. */
-export async function load({ folder, dtype, rows, sharePrefixes = false }) {
+/** Scores rows. `sharePrefixes`: whether what rows have in common at their beginning is computed once; `prefix`: what the model keeps of it. */
+export async function load({ folder, dtype, rows, sharePrefixes = false, prefix }) {
   const model = await RewardModel.load(folder, { dtype })
+  if (prefix) await model.setPrefix(prefix)
   const call = () => model.score({ ids: rows }, { sharePrefixes })
   const tokens = rows.reduce((sum, row) => sum + row.length, 0)
   return {

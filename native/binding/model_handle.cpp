@@ -134,6 +134,7 @@ ModelHandle::Methods ModelHandle::methods() {
       promised_method<&ModelHandle::set_readout>("setReadout"),
       promised_method<&ModelHandle::load_readout>("loadReadout"),
       promised_method<&ModelHandle::save_readout>("saveReadout"),
+      promised_method<&ModelHandle::set_prefix>("setPrefix"),
       promised_method<&ModelHandle::add_value_head>("addValueHead"),
       promised_method<&ModelHandle::clone>("clone"),
       promised_method<&ModelHandle::save>("save"),
@@ -304,6 +305,11 @@ Napi::Value ModelHandle::save_readout(const Napi::CallbackInfo& info) {
     PRUDENT_CHECK(readout.has_value(), "E_STATE", "model", "a readout", "none");
     write_safetensors(file, {{kReadout, readout->weight}}, {}, job);
   });
+}
+
+Napi::Value ModelHandle::set_prefix(const Napi::CallbackInfo& info) {
+  auto ids = read_integers(info[0], "ids");
+  return submit(info, 1, [ids = std::move(ids)](ModelState& state, const Job&) { state.model->set_prefix(ids); });
 }
 
 Napi::Value ModelHandle::add_value_head(const Napi::CallbackInfo& info) {

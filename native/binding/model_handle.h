@@ -27,6 +27,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
   Napi::Value set_readout(const Napi::CallbackInfo& info);
   Napi::Value load_readout(const Napi::CallbackInfo& info);
   Napi::Value save_readout(const Napi::CallbackInfo& info);
+  Napi::Value set_prefix(const Napi::CallbackInfo& info);
   Napi::Value add_value_head(const Napi::CallbackInfo& info);
   Napi::Value clone(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);

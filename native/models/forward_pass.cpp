@@ -1,6 +1,8 @@
 #include "models/forward_pass.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/index_select.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -73,16 +75,20 @@ int64_t longest_row_of(const PackedBatch& batch, const KvCache* cache) {
 
 ForwardPass::ForwardPass(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options)
     : cache_(cache),
+      kept_(batch.kept),
       positions_(batch.positions),
       read_positions_(batch.positions),
       layout_(batch.cu_seqlens, batch.parents),
       read_layout_(layout_) {
   if (cache != nullptr) cache->begin(batch);
   longest_row_ = longest_row_of(batch, cache);
+  // Attention counts the kept tokens too: they have keys and values, but ask nothing.
+  const int64_t known = batch.kept_tokens();
+  if (known > 0) read_layout_.queries = layout_.queries = at::arange(known, known + batch.tokens(), at::kLong);
   if (!options.rows.defined()) return;
   PRUDENT_CHECK(cache == nullptr || cache->prefilling(), "E_STATE", "rows", "a forward of whole rows", "one token a row");
   if (options.rows.size(0) == batch.tokens()) return;  // ascending: all of them
-  read_layout_.queries = options.rows;
+  read_layout_.queries = known > 0 ? options.rows + known : options.rows;
   read_index_ = to_device(options.rows, batch.positions.device());
   read_positions_ = at::index_select(batch.positions, 0, read_index_);
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels/packed_attention/packed_attention.h"
@@ -28,9 +29,12 @@ class ForwardPass {
   [[nodiscard]] at::Tensor read(const at::Tensor& x, bool last_block) const;
   [[nodiscard]] const at::Tensor& positions(bool last_block) const { return last_block ? read_positions_ : positions_; }
   [[nodiscard]] const kernels::AttentionLayout& layout(bool last_block) const { return last_block ? read_layout_ : layout_; }
+  // Keys and values of the tokens before the batch's own, or nullptr.
+  [[nodiscard]] const KvCache* kept() const { return kept_.get(); }
 
  private:
   KvCache* cache_;
+  std::shared_ptr<const KvCache> kept_;
   int64_t longest_row_ = 0;
   at::Tensor read_index_;                  // [read] int64 on the model's device; undefined: all are read
   at::Tensor positions_, read_positions_;  // [tokens], [read]

@@ -91,8 +91,8 @@ at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass
     kv = project(normed, columns(layer.qkv, width, 2 * width));
   }
   const auto split = [&](const at::Tensor& from) { return from.unflatten(1, {config_.heads, config_.head_dim}); };
-  const at::Tensor mixed = attend(split(q), split(kv.narrow(1, 0, width)), split(kv.narrow(1, width, width)), pass.layout(last),
-                                  pass.cache(), index, scale);
+  const at::Tensor mixed =
+      attend(split(q), split(kv.narrow(1, 0, width)), split(kv.narrow(1, width, width)), pass, last, index, scale);
   return project_onto(pass.read(x, last), mixed, layer.attention_out);
 }
 

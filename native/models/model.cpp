@@ -13,6 +13,7 @@
 #include "kernels/multi_head/multi_head.h"
 #include "models/forward_pass.h"
 #include "models/gpt2.h"
+#include "models/kv_cache.h"
 #include "models/parameter_source.h"
 #include "models/rotary_decoder.h"
 
@@ -66,6 +67,7 @@ std::shared_ptr<Model> Model::clone() const {
   CloneSource source(*this);
   auto copy = build(config_, task_, dtype_, source);
   copy->readout_ = readout_;  // never written in place
+  copy->set_prefix(prefix());
   return copy;
 }
 
@@ -202,6 +204,51 @@ void Model::add_value_head(uint64_t seed) {
   value_bias_.set_requires_grad(grad);
   keep(kValueWeight, value_weight_);
   keep(kValueBias, value_bias_);
+}
+
+void Model::set_prefix(std::vector<int32_t> ids) {
+  const auto length = static_cast<int64_t>(ids.size());
+  PRUDENT_CHECK(length < config_.max_positions, "E_TOO_LONG", "prefix",
+                "fewer than " + std::to_string(config_.max_positions) + " tokens", std::to_string(length));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    PRUDENT_CHECK(ids[i] >= 0 && ids[i] < config_.vocab_size, "E_RANGE", "prefix[" + std::to_string(i) + "]",
+                  "a token id in [0, " + std::to_string(config_.vocab_size) + ")", std::to_string(ids[i]));
+  }
+  const std::lock_guard lock(prefix_mutex_);
+  if (ids == prefix_) return;
+  prefix_ = std::move(ids);
+  kept_prefix_ = nullptr;
+}
+
+std::vector<int32_t> Model::prefix() const {
+  const std::lock_guard lock(prefix_mutex_);
+  return prefix_;
+}
+
+int64_t Model::parameter_version() const {
+  int64_t version = 0;
+  for (const auto& [name, tensor] : parameters_) version += tensor._version();
+  return version;
+}
+
+std::shared_ptr<const KvCache> Model::kept_prefix() const {
+  const std::lock_guard lock(prefix_mutex_);
+  if (prefix_.empty()) return nullptr;
+  const int64_t version = parameter_version();
+  if (kept_prefix_ == nullptr || kept_version_ != version) {
+    kept_prefix_ = compute_prefix();
+    kept_version_ = version;
+  }
+  return kept_prefix_;
+}
+
+std::shared_ptr<const KvCache> Model::compute_prefix() const {
+  const at::NoGradGuard no_grad;
+  const auto length = static_cast<int32_t>(prefix_.size());
+  auto cache = std::make_shared<KvCache>(config_, 1, length, dtype_, device());
+  const PackedBatch batch = pack(prefix_.data(), length, &length, 1, config_.vocab_size, config_.max_positions, device());
+  static_cast<void>(hidden(batch, cache.get(), {.rows = batch.last_index()}));  // of its own last token nothing more is wanted
+  return cache;
 }
 
 std::shared_ptr<void> Model::generation_state(const std::function<std::shared_ptr<void>()>& make) const {

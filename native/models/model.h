@@ -106,6 +106,14 @@ class Model {
   [[nodiscard]] bool has_value_head() const;
   void add_value_head(uint64_t seed);  // TRL's: Linear(hidden, 1) with bias, PyTorch's default init, fp32
 
+  // The beginning that texts for this model have in common (a chat template's, a system prompt's), from now on; empty: none.
+  // E_RANGE, E_TOO_LONG for ids that leave a row no room.
+  void set_prefix(std::vector<int32_t> ids);
+  [[nodiscard]] std::vector<int32_t> prefix() const;
+  // Its keys and values, one row of a cache that nobody changes: computed when first asked for, and again when a parameter has
+  // changed since. A forward of its own, so that what continues it does not depend on what came before. nullptr without a prefix.
+  [[nodiscard]] std::shared_ptr<const KvCache> kept_prefix() const;
+
   // What generation keeps from one call to the next (buffers and recorded forwards on CUDA), made when first asked for.
   [[nodiscard]] std::shared_ptr<void> generation_state(const std::function<std::shared_ptr<void>()>& make) const;
 
@@ -128,6 +136,9 @@ class Model {
  private:
   static std::shared_ptr<Model> build(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
   void keep(const std::string& name, const at::Tensor& tensor);
+  [[nodiscard]] std::shared_ptr<const KvCache> compute_prefix() const;
+  // Grows with every change of a parameter in place.
+  [[nodiscard]] int64_t parameter_version() const;
 
   NamedTensors parameters_;
   at::Tensor lm_weight_;     // [vocab, hidden]; the embedding itself when tied
@@ -135,6 +146,10 @@ class Model {
   at::Tensor value_weight_;  // [1, hidden] fp32
   at::Tensor value_bias_;    // [1] fp32
   std::optional<Readout> readout_;
+  mutable std::mutex prefix_mutex_;
+  std::vector<int32_t> prefix_;
+  mutable std::shared_ptr<const KvCache> kept_prefix_;
+  mutable int64_t kept_version_ = 0;  // of the parameters that it was computed with
   mutable std::mutex generation_mutex_;
   mutable std::shared_ptr<void> generation_state_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "core/transfer.h"
@@ -19,9 +20,11 @@ struct Segment {
   bool ends_row;
 };
 
-PackedBatch lay_out(const std::vector<Segment>& segments, const at::Device& device) {
+// `kept`: of segment 0 nothing but its length is wanted.
+PackedBatch lay_out(const std::vector<Segment>& segments, std::shared_ptr<const KvCache> kept, const at::Device& device) {
   const auto count = static_cast<int64_t>(segments.size());
   PackedBatch batch;
+  batch.kept = std::move(kept);
   batch.cu_seqlens = at::empty({count + 1}, at::kInt);
   auto* starts = batch.cu_seqlens.mutable_data_ptr<int32_t>();
   starts[0] = 0;
@@ -33,7 +36,7 @@ PackedBatch lay_out(const std::vector<Segment>& segments, const at::Device& devi
     PRUDENT_CHECK(total <= INT32_MAX, "E_RANGE", "lengths", "fewer than 2^31 tokens in a batch", std::to_string(total));
     starts[s + 1] = static_cast<int32_t>(total);
     batch.lengths.push_back(segment.length);
-    if (segment.ends_row) batch.ends.push_back(total - 1);
+    if (segment.ends_row) batch.ends.push_back(total - batch.kept_tokens() - 1);
     shares = shares || segment.parent >= 0;
   }
   batch.ids = at::empty({total}, at::kLong);
@@ -50,8 +53,9 @@ PackedBatch lay_out(const std::vector<Segment>& segments, const at::Device& devi
     }
     if (shares) batch.parents.mutable_data_ptr<int32_t>()[s] = segment.parent;
   }
-  batch.ids = to_device(batch.ids, device);
-  batch.positions = to_device(batch.positions, device);
+  const int64_t known = batch.kept_tokens();
+  batch.ids = to_device(batch.ids.narrow(0, known, total - known), device);
+  batch.positions = to_device(batch.positions.narrow(0, known, total - known), device);
   return batch;
 }
 
@@ -78,6 +82,21 @@ void add_tree(const std::vector<RowView>& rows, const std::vector<int32_t>& shar
   }
 }
 
+void check_kept(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, const KeptRows& kept) {
+  PRUDENT_CHECK(kept.rows >= 0 && kept.rows <= static_cast<int64_t>(rows.size()), "E_RANGE", "kept.rows",
+                "at most " + std::to_string(rows.size()), std::to_string(kept.rows));
+  if (kept.rows == 0) return;
+  PRUDENT_CHECK(kept.cache != nullptr && kept.length >= 1, "E_SHAPE", "kept", "keys and values of a token or more", "none");
+  const auto continuing = static_cast<size_t>(kept.rows);
+  for (size_t row = 0; row < continuing; ++row) {
+    PRUDENT_CHECK(rows[row].length > kept.length && (row == 0 || shared[row] >= kept.length), "E_RANGE",
+                  "shared[" + std::to_string(row) + "]", "the " + std::to_string(kept.length) + " kept tokens and one of its own",
+                  std::to_string(shared[row]) + " of " + std::to_string(rows[row].length));
+  }
+  PRUDENT_CHECK(continuing == rows.size() || shared[continuing] == 0, "E_RANGE", "shared[" + std::to_string(continuing) + "]",
+                "0 after the rows that continue what is kept", std::to_string(shared[continuing]));
+}
+
 }  // namespace
 
 int64_t PackedBatch::tokens() const { return ids.size(0); }
@@ -90,11 +109,13 @@ at::Tensor PackedBatch::last_index() const {
 
 std::vector<int64_t> PackedBatch::tokens_of(int64_t row) const {
   const auto* starts = cu_seqlens.const_data_ptr<int32_t>();
-  const int64_t end = ends[static_cast<size_t>(row)];
+  const int64_t known = kept_tokens(), end = ends[static_cast<size_t>(row)] + known;
   std::vector<int64_t> backwards;
   for (int64_t s = std::upper_bound(starts, starts + cu_seqlens.size(0), end) - starts - 1; s >= 0;
        s = parents.defined() ? parents.const_data_ptr<int32_t>()[s] : -1) {
-    for (int64_t token = starts[s + 1] - 1; token >= starts[s]; --token) backwards.push_back(token);
+    for (int64_t token = starts[s + 1] - 1; token >= std::max<int64_t>(starts[s], known); --token) {
+      backwards.push_back(token - known);
+    }
   }
   return {backwards.rbegin(), backwards.rend()};
 }
@@ -121,19 +142,30 @@ PackedBatch pack(const int32_t* ids, int64_t id_count, const int32_t* lengths, i
     }
     segments.push_back({ids + at, lengths[row], -1, true});
   }
-  return lay_out(segments, device);
+  return lay_out(segments, nullptr, device);
 }
 
 PackedBatch pack_shared(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, const at::Device& device) {
+  return pack_shared(rows, shared, KeptRows{}, device);
+}
+
+PackedBatch pack_shared(const std::vector<RowView>& rows, const std::vector<int32_t>& shared, const KeptRows& kept,
+                        const at::Device& device) {
   PRUDENT_CHECK(!rows.empty() && shared.size() == rows.size(), "E_SHAPE", "shared", std::to_string(rows.size()) + " counts",
                 std::to_string(shared.size()));
   for (size_t row = 1; row < rows.size(); ++row) {
     PRUDENT_CHECK(shared[row] >= 0 && shared[row] < std::min(rows[row - 1].length, rows[row].length), "E_RANGE",
                   "shared[" + std::to_string(row) + "]", "a count below the length of both rows", std::to_string(shared[row]));
   }
+  check_kept(rows, shared, kept);
+  const auto continuing = static_cast<size_t>(kept.rows);
   std::vector<Segment> segments;
-  add_tree(rows, shared, 0, rows.size(), 0, -1, segments);
-  return lay_out(segments, device);
+  if (continuing > 0) {
+    segments.push_back({rows.front().ids, kept.length, -1, false});
+    add_tree(rows, shared, 0, continuing, kept.length, 0, segments);
+  }
+  if (continuing < rows.size()) add_tree(rows, shared, continuing, rows.size(), 0, -1, segments);
+  return lay_out(segments, continuing > 0 ? kept.cache : nullptr, device);
 }
 
 }  // namespace prudent::models

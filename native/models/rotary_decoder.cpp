@@ -84,7 +84,7 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const at::Tensor v = split(layer.v, normed, config_.kv_heads);
   const at::Tensor q = kernels::rotary(split(layer.q, pass.read(normed, last), config_.heads), pass.positions(last), cos, sin);
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-  const at::Tensor mixed = attend(q, k, v, pass.layout(last), pass.cache(), index, scale);
+  const at::Tensor mixed = attend(q, k, v, pass, last, index, scale);
   return kernels::linear(mixed, layer.o.weight, {.bias = layer.o.bias, .residual = pass.read(x, last)});
 }
 

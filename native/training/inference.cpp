@@ -34,6 +34,10 @@ at::Tensor collect(const models::Model& model, const TokenRows& rows, int64_t ba
   return at::cat(parts).contiguous();
 }
 
+RowPlan plan_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {
+  return share_prefixes ? RowPlan(rows, batch_tokens, model.prefix()) : RowPlan(rows, batch_tokens, false);
+}
+
 // Results of the micro-batches that fell to each rank by turns, rank after rank -> by place of the plan.
 at::Tensor in_place_order(const at::Tensor& by_rank, const RowPlan& plan, int64_t ranks) {
   std::vector<int64_t> places;
@@ -51,14 +55,15 @@ at::Tensor collect_rows(const models::Model& model, const TokenRows& rows, int64
                         const Job& job, const Group& group, int64_t width, const Forward& forward) {
   const c10::NoGradGuard no_grad;
   check_rows(rows, model.config(), "rows");
-  const RowPlan plan(rows, batch_tokens, share_prefixes);
+  const RowPlan plan = plan_rows(model, rows, batch_tokens, share_prefixes);
+  const auto kept = plan.continues_prefix() ? model.kept_prefix() : nullptr;
   const bool alone = distributed::is_alone(group);
   const size_t ranks = alone ? 1 : static_cast<size_t>(group->size()), rank = alone ? 0 : static_cast<size_t>(group->rank());
   std::vector<at::Tensor> parts{at::empty({0, width}, at::kFloat)};
   for (size_t i = rank; i < plan.batches().size(); i += ranks) {
     const auto& batch = plan.batches()[i];
     job.poll();
-    parts.push_back(forward(plan.pack(batch, model.device())).to(at::kCPU, at::kFloat));
+    parts.push_back(forward(plan.pack(batch, model.device(), kept)).to(at::kCPU, at::kFloat));
     job.report(batch.second, rows.rows());
   }
   const at::Tensor own = at::cat(parts);
@@ -101,7 +106,7 @@ at::Tensor feature_rows(const models::Model& model, const TokenRows& rows, int64
 
 int64_t computed_tokens(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, bool share_prefixes) {
   check_rows(rows, model.config(), "rows");
-  return RowPlan(rows, batch_tokens, share_prefixes).computed_tokens();
+  return plan_rows(model, rows, batch_tokens, share_prefixes).computed_tokens();
 }
 
 at::Tensor hidden_rows(const models::Model& model, const TokenRows& rows, int64_t batch_tokens, const Job& job) {

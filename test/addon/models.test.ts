@@ -51,6 +51,23 @@ describe('RewardModel', () => {
     expect(await model.score({ ids: [] })).toEqual([])
   })
 
+  test('rows that begin with the kept prefix compute the rest alone and score as they did', async () => {
+    await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
+    const prefix = Array.from({ length: 9 }, (_, token) => 20 + token)
+    const rows = [[...prefix, 1, 2], ids[0] as number[], [...prefix, 3], prefix, [...prefix, 1, 4, 5]]
+    const flat = async () => (await model.score({ ids: rows })).flatMap(({ scores }) => Array.from(scores))
+    const whole = await flat()
+    await model.setPrefix(prefix)
+    expect(largestDifference(await flat(), whole)).toBeLessThan(BATCHING)
+    // 2 + 5 + 1 + 9 + 3: a row that is the prefix and no more is computed like any other.
+    expect(await model.computedTokens({ ids: rows })).toBe(20)
+    expect(await model.computedTokens({ ids: rows }, { sharePrefixes: false })).toBe(47)
+    await model.setPrefix([])
+    expect(await model.computedTokens({ ids: rows })).toBeGreaterThan(20)
+    expect(await rejection(model.setPrefix([1, 5000]))).toMatchObject({ code: 'E_RANGE', argument: 'prefix[1]' })
+    expect(await rejection(model.setPrefix(new Array(96).fill(1)))).toMatchObject({ code: 'E_TOO_LONG' })
+  })
+
   test('a row scores alike in every batch', async () => {
     await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
     const together = (await model.score({ ids })).flatMap(({ scores }) => Array.from(scores))

@@ -144,6 +144,8 @@ export interface NativeModel {
   saveReadout(file: string, call?: NativeCall): Promise<void>
   /** n may differ from before. E_BUSY while a trainer of the weights is open. */
   setScoreWeight(weight: Float32Array, heads: number): Promise<void>
+  /** The beginning that texts have in common from now on, kept by the model; empty: none. */
+  setPrefix(ids: Int32Array): Promise<void>
   /** E_BUSY while a trainer of the weights is open. */
   addValueHead(seed: number): Promise<void>
   clone(): Promise<NativeModel>

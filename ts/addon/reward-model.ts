@@ -111,6 +111,17 @@ export class RewardModel extends Model {
     this.#uncertainty = null
   }
 
+  /**
+   * Names a constant beginning of texts: a long chat template's, a system prompt, the examples of a judge. Its keys and values are computed
+   * when first needed, again when the weights have changed, and kept until `dispose`; rows of `score` and `features` that begin with it (and
+   * go on) compute only what follows. Results agree within rounding. Empty: none. Not with `sharePrefixes: false`.
+   * @throws E_RANGE, E_TOO_LONG
+   */
+  setPrefix(ids: TokenIds): Promise<void> {
+    const prefix = ids.length === 0 ? new Int32Array() : toTokenRows([ids], 'ids').ids
+    return this.call(undefined, (native) => native.setPrefix(prefix))
+  }
+
   async clone(): Promise<RewardModel> {
     const uncertainty = this.#uncertainty
     return new RewardModel(await this.call(undefined, (native) => native.clone()), uncertainty)

@@ -2,6 +2,7 @@ import { abortError } from '../addon/call.js'
 import type { Message } from '../data/chat-template.js'
 import { withoutBos } from '../data/conversation.js'
 import { conversationOf } from '../data/retokenise.js'
+import { constantPrefix } from '../data/template-prefix.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { argumentError, PrudentError } from '../errors.js'
 import type { ServiceSettings } from './settings.js'
@@ -73,6 +74,12 @@ export class ItemEncoder {
     if (tokens > maxTokensPerRequest)
       throw argumentError('E_TOO_LONG', 'request', `at most ${maxTokensPerRequest} tokens`, String(tokens))
     return rows
+  }
+
+  /** What the model's own chat template begins every text with; empty where that is not worth keeping. */
+  async constantPrefix(signal?: AbortSignal): Promise<Int32Array> {
+    if (!this.#tokenizer?.chatTemplate) return new Int32Array()
+    return constantPrefix((exchanges) => this.encode(exchanges, { signal }))
   }
 
   async dispose(): Promise<void> {

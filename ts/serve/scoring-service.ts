@@ -6,6 +6,7 @@ import type { ModelInfo } from '../addon/native.js'
 import { RewardModel, type RowScore } from '../addon/reward-model.js'
 import { ScoreBatcher, type ScoreBatcherStatistics, type ScoringModel } from '../addon/score-batcher.js'
 import { resolveModel } from '../data/model-files.js'
+import { keepPrefix, type PrefixKeeper } from '../data/template-prefix.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { isObject } from '../data/tokenizer-files.js'
 import { argumentError, PrudentError } from '../errors.js'
@@ -88,7 +89,7 @@ export class ScoringService {
       ...(device === undefined ? {} : { device }),
       signal,
     })
-    return new ScoringService({
+    const service = new ScoringService({
       name: name ?? (commit === null ? basename(folder) : path),
       model: model.native,
       tokenizer: loaded,
@@ -96,6 +97,18 @@ export class ScoringService {
       settings,
       release: () => model.dispose(),
     })
+    try {
+      await service.#keepConstantPrefix(model.native, signal)
+      return service
+    } catch (error) {
+      await service.dispose()
+      throw error
+    }
+  }
+
+  /** Before the first request, so that no score depends on when it was asked for. */
+  async #keepConstantPrefix(model: PrefixKeeper, signal: AbortSignal | undefined): Promise<void> {
+    await keepPrefix(model, await this.#encoder.constantPrefix(signal))
   }
 
   get info(): ModelInfo {

@@ -4,6 +4,7 @@ import type { NativeAddon, NativeModel } from '../addon/native.js'
 import type { ScoreBatcher } from '../addon/score-batcher.js'
 import { packRows } from '../data/batching.js'
 import { eosTokenIds } from '../data/model-files.js'
+import { keepPrefix, templatePrefix } from '../data/template-prefix.js'
 import { correlation, histogram, mean } from '../evaluation/describe.js'
 import { benchmarkAccuracy } from '../evaluation/reward-bench.js'
 import { rowOf, type ScoreMatrix, scoreMatrix } from '../evaluation/score-matrix.js'
@@ -42,6 +43,7 @@ export async function loadModels(
   config: StudyConfig,
   folders: ModelFolders,
   recipes: readonly Recipe[],
+  tokenizers: StudyInputs['tokenizers'],
 ): Promise<LoadedModels> {
   const options = { dtype: config.dtype, device: config.device }
   const classifier = (folder: string) => addon.loadModel(folder, { task: 'sequence-classification', ...options })
@@ -50,6 +52,10 @@ export async function loadModels(
   const judge = await classifier(folders.judge)
   const scorers: Record<string, NativeModel> = {}
   for (const recipe of recipes) scorers[recipe] = await classifier(path.join(folders.ensembles, recipe))
+  // From the start, so that no score depends on which stages a run finds done.
+  const prefix = await templatePrefix(tokenizers.scorer)
+  for (const model of [reward, ...Object.values(scorers)]) await keepPrefix(model, prefix)
+  await keepPrefix(judge, await templatePrefix(tokenizers.judge))
   const all = [reference, reward, judge, ...Object.values(scorers)]
   const dispose = async () => {
     for (const model of all) await model.dispose()

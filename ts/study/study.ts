@@ -93,7 +93,7 @@ export async function runStudy(options: StudyOptions): Promise<Summary | null> {
   const plan = planStudy(config)
   const recipes = recipesOf(plan)
   const trained = await trainModels(store, stage, recipes, { lanes, observer })
-  const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes))
+  const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes, inputs.tokenizers))
   try {
     const context = { config, inputs, signal: options.signal }
     const measured = await measureModels(store, context, models, trained, recipes)

@@ -1,6 +1,7 @@
 #include "training/row_plan.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <doctest/doctest.h>
@@ -104,5 +105,63 @@ TEST_CASE("row plan: scores and features are those without sharing, in row order
                        features.index_select(0, index)) < kRegroupTolerance);
       }
     }
+  }
+}
+
+TEST_CASE("row plan: rows that begin with the kept prefix compute what comes after it, in every micro-batch; the others all") {
+  const TokenRows rows = templated_rows();
+  const std::vector<int32_t> prefix{1, 2, 3, 4, 5, 6};
+  const auto computed = [&](const std::vector<int32_t>& kept, int64_t budget) {
+    return training::RowPlan(rows, budget, kept).computed_tokens();
+  };
+  CHECK(computed({}, 1000) == 61);
+  // Without the 4 + 3 * 2 tokens of the template that are computed before a prompt's own; the odd text is as long as it was.
+  CHECK(computed(prefix, 1000) == 51);
+  CHECK(computed(prefix, 1) == rows.tokens() - 7 * 6);  // every row by itself
+  CHECK(computed({1, 2, 9}, 1000) == 61);               // nobody begins so
+  CHECK(training::RowPlan(token_rows({{1, 2}, {1, 2, 3}}), 100, std::vector<int32_t>{1, 2}).computed_tokens() ==
+        3);  // one of its own
+  CHECK_FALSE(training::RowPlan(rows, 100, std::vector<int32_t>{1, 2, 9}).continues_prefix());
+}
+
+TEST_CASE("row plan: scores behind a kept prefix are those of whole rows, and follow the weights") {
+  const TokenRows rows = templated_rows();
+  const std::vector<int32_t> prefix{1, 2, 3, 4, 5, 6};
+  for (const std::string name : {"gpt2", "gemma", "llama"}) {
+    CAPTURE(name);
+    const auto model = hashed_model(name, 2, 3);
+    const at::Tensor whole = training::score_rows(*model, rows, 1000, Job(), false);
+    const at::Tensor features = training::FeatureCache::compute(*model, rows, 1000, Job(), false)->features();
+    model->set_prefix(prefix);
+    for (const int64_t budget : {1000, 30, 1}) {
+      CAPTURE(budget);
+      CHECK(error_of(training::score_rows(*model, rows, budget, Job()), whole) < kRegroupTolerance);
+      CHECK(error_of(training::FeatureCache::compute(*model, rows, budget, Job())->features(), features) < kRegroupTolerance);
+    }
+    CHECK(model->kept_prefix() == model->kept_prefix());  // computed once
+    CHECK(model->clone()->prefix() == prefix);
+
+    // The twin: keys and values of other ids, or of other weights, show.
+    const auto other = hashed_model(name, 2, 3);
+    other->set_prefix({1, 2, 3, 4, 5, 7});
+    const training::RowPlan plan(rows, 1000, prefix);
+    const at::Tensor wrong = plan.in_row_order(other->scores(plan.pack({0, rows.rows()}, at::kCPU, other->kept_prefix())));
+    CHECK(error_of(wrong, whole) > kRegroupTolerance);
+
+    const auto before = model->kept_prefix();
+    {
+      const at::NoGradGuard no_grad;
+      for (const auto& [parameter_name, parameter] : model->parameters()) parameter.mul_(1.25);
+    }
+    const at::Tensor changed = training::score_rows(*model, rows, 1000, Job(), false);
+    CHECK(error_of(training::score_rows(*model, rows, 1000, Job()), changed) < kRegroupTolerance);
+    CHECK(model->kept_prefix() != before);
+    CHECK(error_of(plan.in_row_order(model->scores(plan.pack({0, rows.rows()}, at::kCPU, before))), changed) > kRegroupTolerance);
+
+    model->set_prefix({});
+    CHECK(model->kept_prefix() == nullptr);
+    CHECK(error_code([&] { model->set_prefix({1, -1}); }) == "E_RANGE");
+    CHECK(error_code([&] { model->set_prefix(std::vector<int32_t>(static_cast<size_t>(model->config().max_positions), 1)); }) ==
+          "E_TOO_LONG");
   }
 }
