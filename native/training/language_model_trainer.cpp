@@ -3,6 +3,7 @@
 #include <ATen/ops/stack.h>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "kernels/token_logprob/token_logprob.h"
@@ -70,18 +71,12 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
       job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
     }
   };
-  if (optimizer_.updates_in_backward()) {
-    result.grad_norm = optimizer_.step_in_backward(lr, pass);
-  } else {
-    pass([&] { optimizer_.start_reducing(); });
-    optimizer_.finish_reducing();
-  }
+  const std::optional<double> norm = optimizer_.run(lr, pass);
   if (!losses.empty()) result.loss = at::stack(losses).sum(at::kDouble).item<double>();
   sum_over_ranks(result.loss, optimizer_.group());
   check_finite_loss(result.loss);
-  if (optimizer_.updates_in_backward()) return result;
-  job.poll();
-  result.grad_norm = optimizer_.step(lr);
+  if (!norm) job.poll();
+  result.grad_norm = norm ? *norm : optimizer_.step(lr);
   return result;
 }
 

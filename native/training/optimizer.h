@@ -68,15 +68,11 @@ class Optimizer {
   // Clip, update, drop the gradients -> the norm before clipping. Checks the norm before the first write.
   double step(double lr);
 
-  [[nodiscard]] bool updates_in_backward() const { return options_.update_in_backward; }
   // One forward and backward() of each micro-batch of the step, and before_last() just before the backward of the last one.
   using BackwardPass = std::function<void(const std::function<void()>& before_last)>;
-  // The same update as step(), taken inside the last backward: at no time do more gradients exist than those in flight. With
-  // several micro-batches the sums of the earlier ones are there all the same, and the last one's gradients of bf16 weights are
-  // rounded to bf16 before they are added. Clipping needs the norm before the first update,
-  // so with max_grad_norm > 0 `pass` runs twice, the first time to measure. Without, a gradient that is not finite
-  // (E_NON_FINITE) leaves the parameters updated that came before it. -> the norm before clipping.
-  double step_in_backward(double lr, const BackwardPass& pass);
+  // All backwards of a step, summed over the ranks. -> the norm before clipping where the update was taken inside them
+  // (update_in_backward); else nothing, and step() is due.
+  std::optional<double> run(double lr, const BackwardPass& pass);
 
   [[nodiscard]] int64_t steps() const { return step_; }
   // One safetensors file: <name>.moment1, <name>.moment2, <name>.master (bf16 parameters only), the step count in its metadata,
@@ -108,6 +104,12 @@ class Optimizer {
   [[nodiscard]] kernels::AdamwOptions adamw_options(double lr, double norm) const;
   // Part by part where the state is mapped.
   void update(const Slot& slot, const at::Tensor& gradient, const kernels::AdamwOptions& adamw) const;
+  // The same update as step(), taken inside the last backward: at no time do more gradients exist than those in flight. With
+  // several micro-batches the sums of the earlier ones are there all the same, and the last one's gradients of bf16 weights are
+  // rounded to bf16 before they are added. Clipping needs the norm before the first update,
+  // so with max_grad_norm > 0 `pass` runs twice, the first time to measure. Without, a gradient that is not finite
+  // (E_NON_FINITE) leaves the parameters updated that came before it. -> the norm before clipping.
+  double step_in_backward(double lr, const BackwardPass& pass);
   // `each` of every slot's gradient as the backward finishes it, or after it; -> the global norm.
   double pass_in_backward(const BackwardPass& pass, const std::function<void(const Slot&, const at::Tensor&)>& each);
 

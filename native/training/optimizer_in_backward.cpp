@@ -78,6 +78,13 @@ double Optimizer::pass_in_backward(const BackwardPass& pass, const std::function
   return std::sqrt(squares);
 }
 
+std::optional<double> Optimizer::run(double lr, const BackwardPass& pass) {
+  if (options_.update_in_backward) return step_in_backward(lr, pass);
+  pass([&] { start_reducing(); });
+  finish_reducing();
+  return std::nullopt;
+}
+
 double Optimizer::step_in_backward(double lr, const BackwardPass& pass) {
   PRUDENT_CHECK(std::isfinite(lr) && lr >= 0, "E_RANGE", "lr", "a number >= 0", std::to_string(lr));
   double norm = 0;

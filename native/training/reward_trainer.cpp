@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <numeric>
+#include <optional>
 
 #include "kernels/bradley_terry/bradley_terry.h"
 #include "training/row_plan.h"
@@ -102,20 +103,14 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
       job.report(static_cast<int64_t>(i) + 1, static_cast<int64_t>(micro.size()));
     }
   };
-  if (optimizer_.updates_in_backward()) {
-    result.grad_norm = optimizer_.step_in_backward(lr, pass);
-  } else {
-    pass([&] { optimizer_.start_reducing(); });
-    optimizer_.finish_reducing();
-  }
+  const std::optional<double> norm = optimizer_.run(lr, pass);
   add_statistics(result, parts, shares, optimizer_.group());
   result.loss = std::accumulate(result.loss_per_head.begin(), result.loss_per_head.end(), 0.0);
   result.accuracy = std::accumulate(result.accuracy_per_head.begin(), result.accuracy_per_head.end(), 0.0) /
                     static_cast<double>(result.accuracy_per_head.size());
   check_finite_loss(result.loss);
-  if (optimizer_.updates_in_backward()) return result;
-  job.poll();
-  result.grad_norm = optimizer_.step(lr);
+  if (!norm) job.poll();
+  result.grad_norm = norm ? *norm : optimizer_.step(lr);
   return result;
 }
 
