@@ -42,6 +42,7 @@ import { quantile, speedRatio, spread } from './statistics.mjs'
  * @property {Record<string, { reference: string, yardstick: string, factor: number, floor: number, most: number }>} [truths] by dtype, instead of
  *   both: what contestants are compared with, and the one by whose error ours is judged
  * @property {{ products?: import('./limit.mjs').Product[], extraFlops?: number, copyOf?: string }} [limit]
+ * @property {boolean} [steps] its runs are steps of a loop: see alternate.mjs
  * @property {Record<string, string>} [about] sizes, for the row
  */
 
@@ -59,7 +60,8 @@ export async function runJob(job, environment) {
     for (const contestant of present) started.push(await start(contestant, environment, started))
     const problems = await check(job, started, say)
     const wrong = new Set(problems.map(({ name }) => name))
-    const fit = started.filter(({ name, timed }) => timed !== false && !wrong.has(name))
+    const right = started.filter(({ name, timed }) => timed !== false && !wrong.has(name))
+    const fit = right.map((one) => ({ ...one, steps: job.steps }))
     const limit = await startLimit(job, started, environment)
     if (limit) started.push(limit)
     const measured = await alternate(limit ? [...fit, ...limit.contestants] : fit, { ...environment, progress: say })

@@ -96,6 +96,7 @@ function training({ size, config, folder, pairs }) {
   return {
     name: 'training/pairs-train',
     what: 'Bradley-Terry step on pairs with a common prompt',
+    steps: true,
     about,
     reference: 'eager fp32',
     ...BRADLEY_TERRY_TOLERANCES,

@@ -39,6 +39,7 @@ export function define({ quick, say }) {
     name: 'training/ppo',
     what: 'PPO step: GPT-2 124M, batch and mini-batch 128, 4 epochs, 10 new tokens',
     about: { model, rows, 'prompt tokens': totalTokens(given), 'new tokens': rows * NEW_TOKENS, epochs: EPOCHS },
+    steps: true,
     tolerances: TOLERANCES,
     limit: { products: ppoProducts(config, given, rows) },
   }

@@ -54,6 +54,7 @@ function definePart(part, { quick, say }) {
     name: `training/reward-${part}`,
     what: `full fine-tune step on ${part} pairs`,
     about: { model, pairs: `${pairs}, ${totalTokens(rows)} tokens`, 'gradient checkpointing': 'on in all' },
+    steps: true,
     reference: 'eager fp32',
     ...BRADLEY_TERRY_TOLERANCES,
     contestants: [

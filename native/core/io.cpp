@@ -88,13 +88,21 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, static_cast<size_t>(size_));
 }
 
-void map_page_by_page(const void* data, int64_t bytes) {
+namespace {
+
+// On the whole pages inside. Advice: a kernel that does not take it costs memory, no more.
+void advise(const void* data, int64_t bytes, int advice) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   const auto last = (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / page * page;
-  // Advice: a kernel that does not take it maps more than it needs to, no more.
-  if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_NOHUGEPAGE);
+  if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
+
+}  // namespace
+
+void map_page_by_page(const void* data, int64_t bytes) { advise(data, bytes, MADV_NOHUGEPAGE); }
+
+void drop_mapped_pages(const void* data, int64_t bytes) { advise(data, bytes, MADV_DONTNEED); }
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

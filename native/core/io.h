@@ -36,6 +36,10 @@ class MappedFile {
 // each of them where the page cache holds them in one piece.
 void map_page_by_page(const void* data, int64_t bytes);
 
+// Pages of a mapping that were read and will not be again: they no longer count as this process's memory. Only for pages that
+// nobody has written to; whoever reads them all the same reads the file.
+void drop_mapped_pages(const void* data, int64_t bytes);
+
 // A file under a temporary name beside `path`; commit() syncs it and renames it to `path`. Without commit() it is removed.
 class AtomicFile {
  public:

@@ -167,6 +167,11 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
       data, entry.shape, [mapping = file_](void*) {}, options);
 }
 
+void SafetensorsFile::drop_pages(const std::string& name) const {
+  const Entry& entry = entries_.at(name);
+  drop_mapped_pages(file_->data() + data_offset_ + entry.begin, entry.end - entry.begin);
+}
+
 SafetensorsFolder SafetensorsFolder::open(const std::string& folder, const std::string& stem) {
   SafetensorsFolder result;
   result.folder_ = folder;

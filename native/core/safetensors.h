@@ -33,6 +33,9 @@ class SafetensorsFile {
   // A view of the mapping in the file's own dtype, which keeps the mapping alive; a copy only where the file's data are not
   // aligned to their element size. Writes to it do not reach the file. E_MISSING_TENSOR, E_DTYPE (8-bit floats and the like).
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
+  // Its pages no longer count as memory of this process: for a tensor that was read to be converted. No view of it may have been
+  // written to.
+  void drop_pages(const std::string& name) const;
 
  private:
   struct Entry {
@@ -63,6 +66,7 @@ class SafetensorsFolder {
   [[nodiscard]] bool contains(const std::string& name) const { return owner_.contains(name); }
   [[nodiscard]] std::vector<int64_t> shape(const std::string& name) const;
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
+  void drop_pages(const std::string& name) const { owner(name).drop_pages(name); }
 
  private:
   [[nodiscard]] const SafetensorsFile& owner(const std::string& name) const;

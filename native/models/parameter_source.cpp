@@ -144,7 +144,10 @@ at::Tensor FolderSource::get(const ParameterRequest& request) {
   if (embedding && options_.task == Task::SequenceClassification) {
     map_page_by_page(tensor.const_data_ptr(), static_cast<int64_t>(tensor.nbytes()));
   }
-  return tensor.to(at::TensorOptions().dtype(request.dtype).device(options_.device));
+  at::Tensor wanted = tensor.to(at::TensorOptions().dtype(request.dtype).device(options_.device));
+  // Of a tensor that was converted only the copy is needed; one small tensor that was not keeps the whole file mapped.
+  if (!wanted.is_alias_of(tensor)) files_.drop_pages(file_name);
+  return wanted;
 }
 
 bool FolderSource::ignorable(const std::string& file_name) const {

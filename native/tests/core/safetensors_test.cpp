@@ -12,6 +12,7 @@
 
 #include "core/json.h"
 #include "support/error_code.h"
+#include "support/resident.h"
 #include "support/temporary_folder.h"
 
 namespace prudent {
@@ -29,6 +30,22 @@ std::string file_bytes(const std::string& header, size_t data_bytes) {
 
 std::string entry(const std::string& name, const std::string& dtype, const std::string& shape, const std::string& offsets) {
   return "\"" + name + R"(":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}";
+}
+
+TEST_CASE("safetensors: pages of a tensor that was read leave the process's memory, and come back when they are read again") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("model.safetensors");
+  const int64_t count = 1 << 20;
+  write_safetensors(path, {{"a", at::arange(count, at::kFloat)}, {"b", at::full({16}, 2.0f)}}, {});
+  const auto file = SafetensorsFile::open(path);
+  const at::Tensor a = file->tensor("a");
+  const double sum = a.to(at::kDouble).sum().item<double>();
+  const int64_t read = tests::resident_bytes(a.const_data_ptr());
+  REQUIRE(read >= count * 4);
+  file->drop_pages("a");
+  CHECK(tests::resident_bytes(a.const_data_ptr()) <= read - count * 4 + 2 * 4096);
+  CHECK(a.to(at::kDouble).sum().item<double>() == sum);
+  CHECK(file->tensor("b").to(at::kDouble).sum().item<double>() == 32.0);
 }
 
 TEST_CASE("safetensors: tensors of every dtype come back the same, with metadata") {

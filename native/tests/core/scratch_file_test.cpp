@@ -7,31 +7,11 @@
 #include <vector>
 
 #include "support/error_code.h"
+#include "support/resident.h"
 #include "support/temporary_folder.h"
 
 using namespace prudent;
 using namespace prudent::tests;
-
-namespace {
-
-// Pages of [data, data + bytes) that this process maps at the moment.
-int64_t file_pages_in_process(const ScratchFile& file) {
-  int64_t kib = 0;
-  std::ifstream maps("/proc/self/smaps");
-  char range[64];
-  std::snprintf(range, sizeof(range), "%lx-", reinterpret_cast<unsigned long>(file.data()));
-  bool inside = false;
-  for (std::string line; std::getline(maps, line);) {
-    if (line.rfind(range, 0) == 0) inside = true;
-    if (inside && line.rfind("Rss:", 0) == 0) {
-      kib = std::stoll(line.substr(4));
-      break;
-    }
-  }
-  return kib * 1024;
-}
-
-}  // namespace
 
 TEST_CASE("scratch file: zeros at first, keeps what is written when its pages are released, and has no name") {
   const TemporaryFolder folder;
@@ -40,9 +20,9 @@ TEST_CASE("scratch file: zeros at first, keeps what is written when its pages ar
   CHECK(file->size() == bytes);
   CHECK(file->data()[bytes - 1] == std::byte{0});
   for (int64_t i = 0; i < bytes; i += 4096) file->data()[i] = static_cast<std::byte>(i / 4096 % 251 + 1);
-  CHECK(file_pages_in_process(*file) == bytes);
+  CHECK(resident_bytes(file->data()) == bytes);
   file->release(0, bytes);
-  CHECK(file_pages_in_process(*file) == 0);
+  CHECK(resident_bytes(file->data()) == 0);
   bool same = true;
   for (int64_t i = 0; i < bytes; i += 4096) same = same && file->data()[i] == static_cast<std::byte>(i / 4096 % 251 + 1);
   CHECK(same);
@@ -54,7 +34,7 @@ TEST_CASE("scratch file: only whole pages are released, and nothing beyond the r
   const auto file = ScratchFile::create(folder.path(), 3 * 4096);
   for (int64_t page = 0; page < 3; ++page) file->data()[page * 4096] = std::byte{1};
   file->release(1, 2 * 4096);  // holds the second page alone as a whole
-  CHECK(file_pages_in_process(*file) == 2 * 4096);
+  CHECK(resident_bytes(file->data()) == 2 * 4096);
   CHECK(ScratchFile::create(folder.path(), 0)->size() == 0);
 }
 
