@@ -65,7 +65,7 @@ describe('prudent reproduce at its smallest size', () => {
     expect(summary.headline.outcome).toBe('not trained')
   })
 
-  test('theory, RewardBench and variances stand in the one report, with all of the paper but figure 12', () => {
+  test('theory, RewardBench, variances and the sources of sigma stand in the one report, with all of the paper but figure 12', () => {
     const report = readReport('whole')
     const variances = [expect.objectContaining({ kind: 'variance' }), expect.objectContaining({ kind: 'variance' })]
     expect(report.sources).toEqual([
@@ -73,12 +73,13 @@ describe('prudent reproduce at its smallest size', () => {
       expect.objectContaining({ kind: 'theory' }),
       expect.objectContaining({ kind: 'rewardbench' }),
       ...variances,
+      expect.objectContaining({ folder: expect.stringMatching(/sources$/) }),
     ])
     const missing = report.paper.filter((row) => row.ours === null).map((row) => row.item)
     // Six policies a method stand beside the paper's forty, not its hundred.
     expect([...new Set(missing)]).toEqual(['Figure 12'])
     const page = readFileSync(path.join(runFolder('whole'), 'report.html'), 'utf8')
-    for (const text of ['Theorem 2.2', 'GRM-Gemma-2B-sftreg', 'AUROC', 'trained in full on their own'])
+    for (const text of ['Theorem 2.2', 'GRM-Gemma-2B-sftreg', 'AUROC', 'trained in full on their own', 'laplace'])
       expect(page).toContain(text)
     expect(readFileSync(path.join(runFolder('whole'), 'report.md'), 'utf8')).toContain('prudent evaluate rewardbench')
   })

@@ -4,6 +4,7 @@ import { dataReference, device, fraction, modelReference, pathText, seed } from 
 import { promptSettings } from '../policy/prompts.js'
 import { ppoSettings } from '../policy/settings.js'
 import { headsSettings, languageModelSettings, rewardSettings } from '../training/settings.js'
+import { studySources } from '../uncertainty/comparison/config.js'
 import { centerSchema, methodSchema, recipeSchema } from './summary.js'
 
 const count = z.int().min(1)
@@ -136,6 +137,10 @@ export const studyConfigSchema = z
       .prefault({}),
     theory,
     evaluate,
+    sources: studySources
+      .nullable()
+      .default(null)
+      .describe('prudent evaluate sources on the single reward model and the preferences of the study; null leaves it out'),
     independent: z
       .strictObject({ models: z.int().min(1).default(10) })
       .nullable()

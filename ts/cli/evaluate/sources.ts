@@ -18,19 +18,24 @@ import { openModel, resolveWithTokenizer } from '../train/start.js'
 /** `prudent evaluate sources`. */
 export async function runSources(session: Session, options: SourcesOptions): Promise<void> {
   const config = await loadConfig(comparisonConfig, options.config, { set: options.set ?? [] })
+  process.stdout.write(await makeSources(session, config, options.output))
+}
+
+/** Writes summary.json, report.md and report.html; returns the report in Markdown. */
+export async function makeSources(session: Session, config: ComparisonConfig, output: string): Promise<string> {
   checkNames(config)
-  await withOutput(options.output, async () => {
+  return withOutput(output, async () => {
     const started = performance.now()
     const base = await openBase(session, config)
     const featureSeconds = (performance.now() - started) / 1000
     try {
       const report = await measured(session, config, base, featureSeconds)
-      const write = (file: string, text: string) => writeFileAtomic(join(options.output, file), text)
+      const write = (file: string, text: string) => writeFileAtomic(join(output, file), text)
       await write('summary.json', `${JSON.stringify({ kind: 'sources', version: 1, ...report, config }, null, 2)}\n`)
       const markdown = sourcesMarkdown(report)
       await write('report.md', markdown)
       await write('report.html', await sourcesHtml(report))
-      process.stdout.write(markdown)
+      return markdown
     } finally {
       for (const { features, heldOut } of base.layers) {
         await features.cache.dispose()

@@ -1,13 +1,15 @@
 /**
- * What a study's report shows beside its policies: the paper's theory, RewardBench and the variances over heads, each made as its own command
- * makes it, in a folder of the run directory, and each a stage of the study.
+ * What a study's report shows beside its policies: the paper's theory, RewardBench, the variances over heads and the sources of sigma, each made
+ * as its own command makes it, in a folder of the run directory, and each a stage of the study.
  */
 import path from 'node:path'
 import type { StudyConfig } from '../../study/config.js'
 import { hashOf, hashOfFile } from '../../study/stages.js'
 import type { Accompaniment } from '../../study/study.js'
+import { comparisonConfig } from '../../uncertainty/comparison/config.js'
 import { runRewardBench } from '../evaluate/reward-bench.js'
 import { readBenchData } from '../evaluate/scored.js'
+import { makeSources } from '../evaluate/sources.js'
 import { runVariance } from '../evaluate/variance.js'
 import { makeTheory } from '../theory/make.js'
 import type { Session } from './session.js'
@@ -24,6 +26,7 @@ export function besideStudy(options: BesideOptions): (study: Accompaniment) => P
   return async (study) => {
     await theory(quiet, study)
     await evaluations(quiet, study)
+    await sources(quiet, study)
   }
 }
 
@@ -70,6 +73,18 @@ async function evaluations(options: BesideOptions, study: Accompaniment): Promis
   if (models.independent.length < 2) return
   await folderStage(store, { runFolder, name: 'variance-independent', dependencies }, (output) =>
     variance(models.independent)(output, papers),
+  )
+}
+
+async function sources({ config, runFolder, session }: BesideOptions, { store, models, key }: Accompaniment) {
+  if (config.sources === null) return
+  const { data, dtype, device, seed } = config
+  const settings = comparisonConfig.parse({
+    ...config.sources,
+    ...{ model: models.reward, data: { source: data.preferences, maxLength: data.maxLength }, dtype, device, seed },
+  })
+  await folderStage(store, { runFolder, name: 'sources', dependencies: [key, config.sources, data.maxLength] }, (output) =>
+    makeSources(session, settings, output),
   )
 }
 

@@ -75,6 +75,10 @@ export const comparisonConfig = z.strictObject({
   dtype: dtype.default('auto'),
   device: device.default('cpu'),
 })
+/** As a part of a study, which knows the rest: the base is its single reward model, the pairs are its preferences. */
+export const studySources = comparisonConfig.omit({
+  ...{ model: true, tokenizer: true, data: true, seed: true, dtype: true, device: true },
+})
 export type ComparisonConfig = z.output<typeof comparisonConfig>
 export type Split = Exclude<ComparisonConfig['split'], false>
 
