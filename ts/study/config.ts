@@ -140,7 +140,9 @@ export const studyConfigSchema = z
     sources: studySources
       .nullable()
       .default(null)
-      .describe('prudent evaluate sources on the single reward model and the preferences of the study; null leaves it out'),
+      .describe(
+        'prudent evaluate sources on the single reward model and the preferences of the study; null leaves it out',
+      ),
     independent: z
       .strictObject({ models: z.int().min(1).default(10) })
       .nullable()

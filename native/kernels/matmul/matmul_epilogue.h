@@ -7,8 +7,9 @@
 
 namespace prudent::kernels::PRUDENT_ISA {
 
-// 1 / (1 + 2^t) within 7e-5 of itself, a thirtieth of half a unit in bf16's last place: for results that are rounded to bf16, at less
-// than half of what vec.h's sigmoid costs between two products of tiles. Needs no bounds: of an infinite t the reduction is 0.
+// 1 / (1 + 2^t) within 7e-5 of itself, a thirtieth of half a unit in bf16's last place: for results that are rounded to bf16, at
+// less than half of what vec.h's sigmoid costs between two products of tiles. Needs no bounds: of an infinite t the reduction is
+// 0.
 PRUDENT_VEC Vec coarse_sigmoid(Vec t) {
   const __m512 exponent = __builtin_bit_cast(__m512, t);
   const Vec r = __builtin_bit_cast(Vec, _mm512_maskz_reduce_ps(0xffff, exponent, _MM_FROUND_TO_NEG_INF));  // t - floor(t)
@@ -18,7 +19,8 @@ PRUDENT_VEC Vec coarse_sigmoid(Vec t) {
   p = p * r + 0.69300383f;
   p = p * r + 1.00000259f;
   const __m512 power = _mm512_maskz_scalef_ps(0xffff, __builtin_bit_cast(__m512, p), exponent);  // p 2^floor(t)
-  return __builtin_bit_cast(Vec, _mm512_maskz_rcp14_ps(0xffff, __builtin_bit_cast(__m512, __builtin_bit_cast(Vec, power) + 1.0f)));
+  return __builtin_bit_cast(Vec,
+                            _mm512_maskz_rcp14_ps(0xffff, __builtin_bit_cast(__m512, __builtin_bit_cast(Vec, power) + 1.0f)));
 }
 
 template <typename T>

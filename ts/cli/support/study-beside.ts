@@ -83,8 +83,10 @@ async function sources({ config, runFolder, session }: BesideOptions, { store, m
     ...config.sources,
     ...{ model: models.reward, data: { source: data.preferences, maxLength: data.maxLength }, dtype, device, seed },
   })
-  await folderStage(store, { runFolder, name: 'sources', dependencies: [key, config.sources, data.maxLength] }, (output) =>
-    makeSources(session, settings, output),
+  await folderStage(
+    store,
+    { runFolder, name: 'sources', dependencies: [key, config.sources, data.maxLength] },
+    (output) => makeSources(session, settings, output),
   )
 }
 
