@@ -4,6 +4,7 @@
 #include "binding/generation_options.h"
 #include "binding/process_group_handle.h"
 #include "core/device.h"
+#include "core/io.h"
 #include "core/safetensors.h"
 #include "training/inference.h"
 
@@ -331,9 +332,12 @@ Napi::Value ModelHandle::save(const Napi::CallbackInfo& info) {
   const std::string folder = read_string(info[0], "folder");
   Options options(info[1], "options");
   const int64_t max_shard_bytes = options.integer("maxShardBytes", 5'000'000'000, 1);
+  const bool sync = options.flag("sync", true);
   options.finish();
-  return submit(
-      info, 2, [folder, max_shard_bytes](ModelState& state, const Job& job) { state.model->save(folder, max_shard_bytes, job); });
+  return submit(info, 2, [folder, max_shard_bytes, sync](ModelState& state, const Job& job) {
+    const UnsyncedWrites unsynced(!sync);
+    state.model->save(folder, max_shard_bytes, job);
+  });
 }
 
 Napi::Value load_model(const Napi::CallbackInfo& info) {

@@ -3,6 +3,7 @@
 
 #include "binding/handle.h"
 #include "binding/model_state.h"
+#include "core/io.h"
 #include "training/heads_trainer.h"
 #include "training/language_model_trainer.h"
 #include "training/ppo_trainer.h"
@@ -46,7 +47,13 @@ class TrainerHandle : public Handle<Derived, TrainerState<Trainer>> {
 
   Napi::Value save_state(const Napi::CallbackInfo& info) {
     const std::string file = read_string(info[0], "file");
-    return this->submit(info, 1, [file](State& state, const Job&) { state.trainer.save_state(file); });
+    Options options(info[1], "options");
+    const bool sync = options.flag("sync", true);
+    options.finish();
+    return this->submit(info, 2, [file, sync](State& state, const Job&) {
+      const UnsyncedWrites unsynced(!sync);
+      state.trainer.save_state(file);
+    });
   }
   Napi::Value load_state(const Napi::CallbackInfo& info) {
     const std::string file = read_string(info[0], "file");

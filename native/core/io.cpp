@@ -98,11 +98,20 @@ void advise(const void* data, int64_t bytes, int advice) {
   if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 
+<<<<<<< HEAD
 }  // namespace
 
 void map_page_by_page(const void* data, int64_t bytes) { advise(data, bytes, MADV_NOHUGEPAGE); }
 
 void drop_mapped_pages(const void* data, int64_t bytes) { advise(data, bytes, MADV_DONTNEED); }
+=======
+namespace {
+thread_local bool unsynced = false;
+}
+
+UnsyncedWrites::UnsyncedWrites(bool active) : before_(unsynced) { unsynced = active; }
+UnsyncedWrites::~UnsyncedWrites() { unsynced = before_; }
+>>>>>>> w-a6
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -127,7 +136,7 @@ void AtomicFile::write(const void* data, int64_t bytes) {
 
 void AtomicFile::finish() {
   if (descriptor_ < 0) return;
-  const int synced = ::fsync(descriptor_);
+  const int synced = unsynced ? 0 : ::fsync(descriptor_);
   const int code = errno;
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
@@ -149,6 +158,7 @@ void write_text_file(const std::string& path, std::string_view text) {
 }
 
 void sync_folder(const std::string& folder) {
+  if (unsynced) return;
   const std::string name = folder.empty() ? "." : folder;
   const Descriptor descriptor(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (descriptor.get() < 0) fail_io(name, "a folder", errno);

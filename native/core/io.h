@@ -40,6 +40,19 @@ void map_page_by_page(const void* data, int64_t bytes);
 // nobody has written to; whoever reads them all the same reads the file.
 void drop_mapped_pages(const void* data, int64_t bytes);
 
+// While it lives, what this thread writes is renamed but not synced: it is whole for whoever reads it, and survives a power cut
+// only once the caller has synced it. For checkpoints, whose folder is synced and renamed while training goes on.
+class UnsyncedWrites {
+ public:
+  explicit UnsyncedWrites(bool active);
+  ~UnsyncedWrites();
+  UnsyncedWrites(const UnsyncedWrites&) = delete;
+  UnsyncedWrites& operator=(const UnsyncedWrites&) = delete;
+
+ private:
+  bool before_;
+};
+
 // A file under a temporary name beside `path`; commit() syncs it and renames it to `path`. Without commit() it is removed.
 class AtomicFile {
  public:

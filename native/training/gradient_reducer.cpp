@@ -7,15 +7,16 @@
 
 namespace prudent::training {
 
-GradientReducer::GradientReducer(Group group, std::vector<at::Tensor> parameters, Take take)
+GradientReducer::GradientReducer(Group group, std::vector<at::Tensor> parameters, Take take, int64_t bucket_bytes)
     : group_(std::move(group)),
       parameters_(std::move(parameters)),
       take_(std::move(take)),
       bucket_of_(parameters_.size()),
       has_(parameters_.size(), 0) {
-  int64_t items = kBucket;
+  const int64_t limit = bucket_bytes / static_cast<int64_t>(sizeof(float));
+  int64_t items = 0;
   for (size_t index = parameters_.size(); index-- > 0;) {
-    if (items + parameters_[index].numel() > kBucket) {
+    if (buckets_.empty() || items + parameters_[index].numel() > limit) {
       buckets_.emplace_back();
       items = 0;
     }

@@ -24,6 +24,7 @@ void check_options(const OptimizerOptions& options) {
               options.weight_decay);
   check_range(std::isfinite(options.max_grad_norm) && options.max_grad_norm >= 0, "maxGradNorm", "a number >= 0",
               options.max_grad_norm);
+  check_range(options.bucket_bytes >= 1, "bucketBytes", "an integer >= 1", static_cast<double>(options.bucket_bytes));
 }
 
 // [parameters] the rank that keeps each one's state: the largest first, each to the rank that has least. -1: every rank.
@@ -137,8 +138,8 @@ void Optimizer::start_reducing() {
   if (distributed::is_alone(options_.group)) return;
   std::vector<at::Tensor> parameters;
   for (const Slot& slot : slots_) parameters.push_back(slot.parameter);
-  reducer_ = std::make_unique<GradientReducer>(options_.group, std::move(parameters),
-                                               [this](size_t index) { return take_gradient(slots_[index]); });
+  const auto take = [this](size_t index) { return take_gradient(slots_[index]); };
+  reducer_ = std::make_unique<GradientReducer>(options_.group, std::move(parameters), take, options_.bucket_bytes);
   reducer_->start();
   taken_in_backward_ = true;
 }

@@ -39,6 +39,8 @@ struct OptimizerOptions {
   // Each rank keeps moments and master weights of its share of the parameters, updates those and sends them to the others
   // (ZeRO-1, Rajbhandari et al. 2020). save() is then called by all ranks.
   bool shard_states = false;
+  // Gradients are summed in buckets of at most this size (in fp32).
+  int64_t bucket_bytes = GradientReducer::kBucketBytes;
 };
 
 class Optimizer {

@@ -31,6 +31,17 @@ struct Pairs {
     }
   }
 
+  // Those of the numbers given: nothing is looked at again.
+  Pairs(const Pairs& all, const std::vector<int64_t>& numbers) {
+    for (const int64_t pair : numbers) {
+      for (const int64_t row : {2 * pair, 2 * pair + 1}) {
+        rows.push_back(all.rows[row]);
+        shared.push_back(all.shared[row]);
+      }
+      costs.push_back(all.costs[pair]);
+    }
+  }
+
   [[nodiscard]] models::PackedBatch pack(int64_t first, int64_t last, const at::Device& device) const {
     return models::pack_shared({rows.begin() + 2 * first, rows.begin() + 2 * last},
                                {shared.begin() + 2 * first, shared.begin() + 2 * last}, device);
@@ -70,9 +81,7 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
   PRUDENT_CHECK(rejected.rows() == chosen.rows(), "E_SHAPE", "rejected",
                 std::to_string(chosen.rows()) + " rows, one for each chosen row", std::to_string(rejected.rows()));
   const Pairs all(chosen, rejected, options_.share_prefixes);
-  const std::vector<int64_t> mine = share_of(all.costs, optimizer_.group());
-  const TokenRows own_chosen = chosen.select(mine), own_rejected = rejected.select(mine);
-  const Pairs pairs(own_chosen, own_rejected, options_.share_prefixes);
+  const Pairs pairs(all, share_of(all.costs, optimizer_.group()));
 
   const StepScope scope(optimizer_, *model_);
   const int64_t heads = model_->score_weight().size(0);

@@ -28,6 +28,12 @@ const config = async (text: string) => {
   await writeFile(file, text)
   return file
 }
+/** What `prudent reproduce --config configs/paper.yaml --commands` writes for one of its commands. */
+const paperStage = async (name: string) => {
+  const output = join(folder, 'paper')
+  await runCommand(['reproduce', '--config', 'configs/paper.yaml', '--output', output, '--commands'])
+  return join(output, 'configs', `${name}.yaml`)
+}
 interface Line {
   id: string
   type: string
@@ -75,7 +81,7 @@ describe('download', () => {
     const { code, stdout } = await run([
       'download',
       '--config',
-      'configs/paper/policy-vanilla.yaml',
+      await paperStage('policy-vanilla'),
       '--set',
       'scorer.model=sfairXC/FsfairX-LLaMA3-RM-v0.1',
     ])
@@ -136,7 +142,7 @@ describe('validate', () => {
   test("the paper's reward model: gated weights are checked by their headers alone", async () => {
     const { code, kind, findings } = await validate([
       '--config',
-      'configs/paper/reward.yaml',
+      await paperStage('reward'),
       '--set',
       'data.maxLength=256',
     ])
@@ -154,7 +160,7 @@ describe('validate', () => {
 
   test("the paper's policy: lengths, heads, device, room", async () => {
     const scorer = ['--set', 'scorer.model=sfairXC/FsfairX-LLaMA3-RM-v0.1', '--set', 'scorer.maxLength=512']
-    const policy = ['--config', 'configs/paper/policy-variance-aware.yaml', ...scorer]
+    const policy = ['--config', await paperStage('policy-variance-aware'), ...scorer]
     const good = await validate([...policy, '--output', join(folder, 'run')])
     expect(good.errors).toEqual([])
     expect(good.findings.map(({ key }) => key)).toEqual(expect.arrayContaining(['device', 'output', 'prompts']))

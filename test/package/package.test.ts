@@ -58,7 +58,6 @@ describe('the tarball', () => {
       'bin/ .js',
       'cmake/ .cmake',
       'configs/ .yaml',
-      'configs/paper/ .yaml',
       'configs/schema/ .json',
       'dist/ts/ .d.ts .js',
       'package.json',

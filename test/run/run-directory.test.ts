@@ -1,5 +1,18 @@
-import { spawn } from 'node:child_process'
-import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open as openFile,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
@@ -230,6 +243,59 @@ describe('checkpoints', () => {
     expect(await run.resume()).toMatchObject({ step: 2 })
     await run.close()
     expect(await readdir(join(folder, 'checkpoints'))).toEqual(['step-2'])
+  })
+
+  test('steps go on while one is completed; the next waits for it; its failure is told and leaves the old one', async () => {
+    await withCheckpoints([2])
+    const run = await open()
+    await run.resume()
+    let pipe = ''
+    // A pipe holds up whoever opens it, to sync it say, until somebody opens its other end; and it cannot be synced.
+    await run.saveCheckpoint(4, async (into) => {
+      pipe = join(into, 'pipe')
+      execFileSync('mkfifo', [pipe])
+    })
+    await run.log({ step: 5, loss: 0 })
+    let begun = false
+    const next = run.saveCheckpoint(6, async () => {
+      begun = true
+    })
+    const told = expect(next).rejects.toMatchObject({ code: 'E_IO', message: expect.stringContaining('step-4') })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect({ begun, steps: await readdir(join(folder, 'checkpoints')) }).toEqual({
+      begun: false,
+      steps: [expect.stringMatching(/^\.step-4\..*partial$/), 'step-2'],
+    })
+    await (await openFile(pipe, 'w')).close()
+    await told
+    expect(begun).toBe(false)
+    await run.log({ step: 6, loss: 0 })
+    expect(await run.resume()).toMatchObject({ step: 2 })
+    await run.close()
+    expect(await readdir(join(folder, 'checkpoints'))).toEqual(['step-2'])
+  })
+
+  test('a failure that nobody asked about is told by the next step, or when the run is closed', async () => {
+    const handles: FileHandle[] = []
+    const failing = async () => {
+      const run = await open()
+      await run.saveCheckpoint(1, async (into) => {
+        execFileSync('mkfifo', [join(into, 'pipe')])
+        // Read and write: opening it waits for nobody, and the sync fails at once.
+        handles.push(await openFile(join(into, 'pipe'), 'r+'))
+      })
+      return run
+    }
+    const closed = await failing()
+    await expect(closed.close()).rejects.toMatchObject({ code: 'E_IO' })
+    const logged = await failing()
+    await expect(
+      (async () => {
+        for (let step = 2; ; step += 1) await logged.log({ step, loss: 0 })
+      })(),
+    ).rejects.toMatchObject({ code: 'E_IO' })
+    await logged.close()
+    for (const handle of handles) await handle.close()
   })
 })
 

@@ -1,11 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
-import { GEMMA_2B, GPT2, LLAMA_3_8B, paperExperiment } from '../../ts/study/cost/experiment.js'
+import { experimentConfig } from '../../ts/cli/experiment/config.js'
+import { experimentCost } from '../../ts/cli/experiment/cost.js'
+import { loadConfig } from '../../ts/config/load.js'
+import { KNOWN_MODELS } from '../../ts/study/cost/known-models.js'
 import { baseParameters, forwardFlops, shapeOf } from '../../ts/study/cost/shapes.js'
 import { stageCosts, storageRows } from '../../ts/study/cost/stages.js'
 import { runCommand } from '../support/run-command.js'
 
 const GIB = 2 ** 30
+const [GEMMA_2B, GPT2, LLAMA_3_8B] = [
+  'google/gemma-2b-it',
+  'openai-community/gpt2',
+  'sfairXC/FsfairX-LLaMA3-RM-v0.1',
+].map((id) => KNOWN_MODELS[id]) as [Record<string, unknown>, Record<string, unknown>, Record<string, unknown>]
+const paperExperiment = async (side: number) =>
+  experimentCost(await loadConfig(experimentConfig, 'configs/paper.yaml'), {
+    side,
+    signal: AbortSignal.timeout(60_000),
+  })
 const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
 
 /** Numbers of a safetensors file's tensors, by name. */
@@ -53,17 +66,18 @@ test('operations of a forward, token by token and matrix by matrix', () => {
   expect(forwardFlops(shape, 3, 7, 4)).toBe(3 * (count + 4 * 2 * 2048 * 100))
 })
 
-test('ten whole models take the 90 GB of the paper, ten heads on one base its 9.34 GB', () => {
-  const [whole, heads] = storageRows(paperExperiment(300))
+test('ten whole models take the 90 GB of the paper, ten heads on one base its 9.34 GB', async () => {
+  const [whole, heads] = storageRows(await paperExperiment(300))
   expect((whole?.float32 ?? 0) / GIB).toBeCloseTo(93.4, 1)
   expect((heads?.float32 ?? 0) / GIB).toBeCloseTo(9.34, 2)
   expect(heads?.bfloat16).toBe((heads?.float32 ?? 0) / 2)
 })
 
-test('a policy is dominated by the scorer, and eighty cost eighty times one', () => {
-  const [, , one, all] = stageCosts(paperExperiment(300))
+test('a policy is dominated by the scorer, and eighty cost eighty times one', async () => {
+  const paper = await paperExperiment(300)
+  const [, , one, all] = stageCosts(paper)
   expect(all?.flops).toBe(80 * (one?.flops ?? 0))
-  const withoutScorer = { ...paperExperiment(300), scorer: paperExperiment(300).policy }
+  const withoutScorer = { ...paper, scorer: paper.policy }
   expect(stageCosts(withoutScorer)[2]?.flops).toBeLessThan(0.6 * (one?.flops ?? 0))
 })
 

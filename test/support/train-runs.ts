@@ -61,7 +61,7 @@ export interface TrainRun {
   more?: readonly string[]
 }
 
-/** `prudent train` as a process. `signal` is sent once metrics.jsonl has `afterSteps` lines. */
+/** `prudent train` as a process. `signal` is sent once metrics.jsonl has `afterSteps` lines; SIGKILL only when a checkpoint stands too. */
 export async function train(
   run: TrainRun,
   stop?: { signal: NodeJS.Signals; afterSteps: number },
@@ -70,7 +70,10 @@ export async function train(
   await writeFile(config, toYaml(run.config))
   let ended = false
   const watch = async (kill: () => void) => {
-    while (!ended && countLines(join(run.folder, 'metrics.jsonl')) < (stop?.afterSteps ?? 0)) await sleep(2)
+    const isDue = () =>
+      countLines(join(run.folder, 'metrics.jsonl')) >= (stop?.afterSteps ?? 0) &&
+      (stop?.signal !== 'SIGKILL' || hasCheckpoint(run.folder))
+    while (!ended && !isDue()) await sleep(2)
     kill()
   }
   const parameters = ['train', run.kind, '--config', config, '--output', run.folder, ...(run.more ?? [])]
@@ -82,6 +85,15 @@ export async function train(
   })
   ended = true
   return result
+}
+
+/** Checkpoints are completed while steps go on. */
+export function hasCheckpoint(folder: string): boolean {
+  try {
+    return readdirSync(join(folder, 'checkpoints')).some((name) => /^step-\d+$/.test(name))
+  } catch {
+    return false
+  }
 }
 
 function countLines(path: string): number {

@@ -219,10 +219,12 @@ describe('an existing run', () => {
   test('that is done is left alone', async () => {
     const path = join(runs.reward.folder, 'model', 'model.safetensors')
     const before = (await stat(path)).mtimeMs
+    const metrics = await readFile(join(runs.reward.folder, 'metrics.jsonl'), 'utf8')
     const { code, stdout, stderr } = await train(runs.reward)
     expect({ code, stdout: JSON.parse(stdout) }).toMatchObject({ code: 0, stdout: { done: true } })
     expect(stderr).toContain('--overwrite')
     expect((await stat(path)).mtimeMs).toBe(before)
+    expect(await readFile(join(runs.reward.folder, 'metrics.jsonl'), 'utf8')).toBe(metrics)
   })
 
   test('of another configuration is refused by its keys; --overwrite begins anew', async () => {

@@ -149,8 +149,11 @@ export interface NativeModel {
   /** E_BUSY while a trainer of the weights is open. */
   addValueHead(seed: number): Promise<void>
   clone(): Promise<NativeModel>
-  /** Hugging Face folder (config.json, safetensors), written beside and renamed; `maxShardBytes` default 5e9. */
-  save(folder: string, options?: { maxShardBytes?: number }, call?: NativeCall): Promise<void>
+  /**
+   * Hugging Face folder (config.json, safetensors), written beside and renamed; `maxShardBytes` default 5e9. With `sync: false` it is left
+   * to the caller to sync it to the disk.
+   */
+  save(folder: string, options?: { maxShardBytes?: number; sync?: boolean }, call?: NativeCall): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -239,7 +242,8 @@ export interface NativeProcessGroup {
 
 /** Trainer state (optimiser moments, step count, RNG): one safetensors file; bit-exact resume on the same device and threads. */
 export interface NativeTrainer {
-  saveState(file: string): Promise<void>
+  /** With `sync: false` it is left to the caller to sync the file to the disk. */
+  saveState(file: string, options?: { sync?: boolean }): Promise<void>
   loadState(file: string): Promise<void>
   dispose(): Promise<void>
 }

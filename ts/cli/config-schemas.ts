@@ -3,11 +3,13 @@ import { toJsonSchema } from '../config/json-schema.js'
 import { studyConfigSchema } from '../study/config.js'
 import { judgeConfigSchema } from '../study/judge/config.js'
 import { comparisonConfig } from '../uncertainty/comparison/config.js'
+import { experimentConfig } from './experiment/config.js'
 import { ensembleRun, languageModelRun, policyRun, rewardRun } from './train/schemas.js'
 
 /** Root schemas of all configuration files, by the name of their JSON Schema in configs/schema. */
 export const ROOT_SCHEMAS: Record<string, z.ZodType> = {
   study: studyConfigSchema,
+  experiment: experimentConfig,
   judge: judgeConfigSchema,
   'language-model': languageModelRun,
   reward: rewardRun,

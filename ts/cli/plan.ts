@@ -16,7 +16,7 @@ export function register(program: Command): void {
   program
     .command('plan')
     .description('FLOPs, tokens, memory and storage of an experiment before it runs, beside what the paper used')
-    .option('--config <file>', "a study's configuration; default: the paper's own experiment")
+    .option('--config <file>', "a study's or an experiment's configuration; default: the paper's own experiment")
     .option(
       '--set <key=value>',
       'replace a value of the configuration, may be repeated',

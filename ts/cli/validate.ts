@@ -13,7 +13,7 @@ export function register(program: Command): void {
       new Option(
         '--as <kind>',
         'what the configuration is of; default: its `task`, its schema comment, or what fits',
-      ).choices(['language-model', 'reward', 'ensemble', 'policy', 'judge', 'study']),
+      ).choices(['language-model', 'reward', 'ensemble', 'policy', 'judge', 'study', 'experiment']),
     )
     .option('--set <key=value>', 'replace a value of the configuration, may be repeated', collect, [])
     .option('--output <folder>', 'run directory that is meant: checked for access and room for the checkpoints')

@@ -17,6 +17,16 @@ export const COLOURS = {
   lcb: '#9a4fb3',
 } as const
 
+/** Of methods that only their names are known of, in their order; the baseline has vanilla's colour. */
+export const GROUP_COLOURS = [
+  COLOURS.vanilla,
+  COLOURS.sigma,
+  COLOURS.shuffled,
+  COLOURS.mean,
+  COLOURS.lcb,
+  COLOURS.constant,
+]
+
 const INK = '#7a828e'
 
 const CONFIG = {

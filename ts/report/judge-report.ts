@@ -1,13 +1,11 @@
 /** The report of `prudent judge`: figure 7 (or 12) of the paper for policies that exist. */
 import type { JudgeSummary } from '../study/judge/summary.js'
-import { COLOURS } from './chart.js'
+import { COLOURS, GROUP_COLOURS } from './chart.js'
 import { distributionFigure } from './figures/judged.js'
 import { interval, percent, significant } from './format.js'
 import { type Column, html, type Markup, table } from './markup.js'
 import { figure, page, section } from './page.js'
 
-/** In the order of the groups; the baseline has vanilla's colour. */
-const GROUP_COLOURS = [COLOURS.vanilla, COLOURS.sigma, COLOURS.shuffled, COLOURS.mean, COLOURS.lcb, COLOURS.constant]
 const REFERENCE = 'reference policy'
 
 export async function judgeReport(summary: JudgeSummary): Promise<string> {

@@ -3,12 +3,14 @@ import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { PrudentError } from '../errors.js'
 import { isMissing } from '../run/atomic-files.js'
+import { type ExperimentSummary, experimentSummarySchema } from '../study/experiment/summary.js'
 import { type JudgeSummary, judgeSummarySchema } from '../study/judge/summary.js'
 import { type Summary, summarySchema } from '../study/summary.js'
 
 export type Source =
   | { kind: 'study'; folder: string; summary: Summary }
   | { kind: 'judge'; folder: string; summary: JudgeSummary }
+  | { kind: 'experiment'; folder: string; summary: ExperimentSummary }
   /** Of another command: read by the names of its numbers, shown as its own page shows it. */
   | { kind: 'theory' | 'rewardbench' | 'variance' | 'other'; folder: string; summary: unknown; body: string }
 
@@ -21,12 +23,14 @@ export async function readSource(folder: string): Promise<Source | null> {
   const kind = kindOf(value, folder)
   if (kind === 'study') return { kind, folder, summary: parseWith(summarySchema, file, value) }
   if (kind === 'judge') return { kind, folder, summary: parseWith(judgeSummarySchema, file, value) }
+  if (kind === 'experiment') return { kind, folder, summary: parseWith(experimentSummarySchema, file, value) }
   return { kind, folder, summary: value, body: bodyOf((await readOptional(join(folder, 'report.html'))) ?? '') }
 }
 
 function kindOf(value: unknown, folder: string): Source['kind'] {
   const { kind, layout, headline } = (value ?? {}) as Record<string, unknown>
   if (kind === undefined && layout !== undefined && headline !== undefined) return 'study'
+  if (kind === 'experiment') return 'experiment'
   const text = `${String(kind ?? '')} ${kind === undefined ? basename(resolve(folder)) : ''}`
     .toLowerCase()
     .replaceAll('-', '')

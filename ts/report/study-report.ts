@@ -1,5 +1,6 @@
 /** The report of a study, and of what else was made beside it: one self-contained page. */
 import type { Summary } from '../study/summary.js'
+import { experimentSections } from './experiment-report.js'
 import { judgeSections } from './judge-report.js'
 import { html, Markup } from './markup.js'
 import { page } from './page.js'
@@ -53,6 +54,7 @@ export async function joinedReport(sources: readonly Source[]): Promise<string> 
 
 async function besideSections(source: Source): Promise<Markup> {
   if (source.kind === 'judge') return judgeSections(source.summary)
+  if (source.kind === 'experiment') return experimentSections(source.summary)
   if (source.kind === 'study')
     return html`<section><h2>Study “${source.summary.name}”</h2>${headline(source.summary)}</section>`
   return html`<div class="beside"><p class="soft">From <code>${source.folder}</code>:</p>${new Markup(source.body)}</div>`

@@ -38,19 +38,32 @@ export class Checkpoints {
     this.#keep = options.keep
   }
 
-  /** `write` fills the folder it is given. */
-  async save(
+  /**
+   * `write` fills the folder it is given, which need not be synced. Returns what makes a checkpoint of it: until that has ended there is none,
+   * and no other may be begun.
+   */
+  async begin(
     step: number,
     state: Record<string, unknown>,
     loss: number | null,
     write: (folder: string) => Promise<void>,
-  ): Promise<void> {
+  ): Promise<() => Promise<void>> {
     const target = join(this.folder, `step-${step}`)
     const partial = join(this.folder, `.step-${step}.${process.pid}.partial`)
     await this.removePartial()
     try {
       await mkdir(partial, { recursive: true })
       await write(partial)
+    } catch (cause) {
+      await rm(partial, { recursive: true, force: true })
+      throw writeError(target, cause)
+    }
+    return () => this.#complete(partial, target, { step, state, loss })
+  }
+
+  async #complete(partial: string, target: string, of: Pick<Manifest, 'step' | 'state' | 'loss'>): Promise<void> {
+    const { step, state, loss } = of
+    try {
       await syncTree(partial)
       const manifest: Manifest = { format: 1, step, loss, state, files: await describeFiles(partial) }
       const body = JSON.stringify(manifest)

@@ -37,6 +37,9 @@ export class RunDirectory {
   #events: EventWriter | null = null
   #tracker: MlflowTracker | null = null
   #resumedAfter: number | undefined
+  /** The checkpoint that is being completed; gives its failure, if it has one. */
+  #completing: Promise<unknown> = Promise.resolve(null)
+  #failure: unknown = null
 
   private constructor(folder: string, lock: RunLock, metrics: MetricsLog, options: RunOptions) {
     this.folder = folder
@@ -84,6 +87,7 @@ export class RunDirectory {
 
   /** The checkpoint to go on from, with the metrics cut back to it; null to begin. */
   async resume(): Promise<Checkpoint | null> {
+    await this.settled()
     const checkpoint = await this.#checkpoints.newest(this.#warn)
     const hadMetrics = this.#metrics.entries.length > 0
     await this.#metrics.truncate(checkpoint?.step ?? 0)
@@ -98,6 +102,7 @@ export class RunDirectory {
 
   /** Writes the numbers of a step into metrics.jsonl and TensorBoard. */
   async log(entry: MetricsEntry): Promise<void> {
+    this.#throwFailure()
     const { step, ...values } = entry
     await this.#metrics.append(entry)
     this.#events ??= await EventWriter.create(
@@ -108,19 +113,45 @@ export class RunDirectory {
     this.#tracker?.log(entry)
   }
 
-  /** `write` fills the folder it is given; `loss` (lower is better) marks the best checkpoint. */
+  /**
+   * `write` fills the folder it is given; `loss` (lower is better) marks the best checkpoint. Returns when that is written: syncing,
+   * hashing and the renaming that makes a checkpoint of it go on meanwhile, one at a time. A failure of theirs is thrown by the
+   * next call that writes, or by `settled`.
+   */
   async saveCheckpoint(
     step: number,
     write: (folder: string) => Promise<void>,
     options: { state?: Record<string, unknown>; loss?: number } = {},
   ): Promise<void> {
+    await this.settled()
+    const complete = await this.#checkpoints.begin(step, options.state ?? {}, options.loss ?? null, write)
+    this.#completing = this.#complete(complete).catch((error) => {
+      this.#failure = error
+    })
+  }
+
+  /** Metrics come first: a checkpoint that counts has all of its steps. */
+  async #complete(checkpoint: () => Promise<void>): Promise<void> {
     await this.#metrics.sync()
     await this.#events?.sync()
-    await this.#checkpoints.save(step, options.state ?? {}, options.loss ?? null, write)
+    await checkpoint()
+  }
+
+  /** Waits for the checkpoint under way. @throws what befell it, once */
+  async settled(): Promise<void> {
+    await this.#completing
+    this.#throwFailure()
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure
+    this.#failure = null
+    if (failure !== null) throw failure
   }
 
   /** Writes model/, the run's result, whole or not at all. */
   async saveModel(write: (folder: string) => Promise<void>): Promise<void> {
+    await this.settled()
     await this.#metrics.sync()
     await this.#replaceFolder('model', write)
     await rm(this.path('failure'), { recursive: true, force: true })
@@ -151,8 +182,14 @@ export class RunDirectory {
     }
   }
 
-  /** Ends the run's hold on the folder; safe twice. */
+  /** Ends the run's hold on the folder, when the checkpoint under way is complete; safe twice. @throws as `settled` */
   async close(): Promise<void> {
+    await this.#release()
+    this.#throwFailure()
+  }
+
+  async #release(): Promise<void> {
+    await this.#completing
     await this.#metrics.close()
     const events = this.#events
     this.#events = null
@@ -160,8 +197,11 @@ export class RunDirectory {
     await this.#lock.release()
   }
 
+  /** As `close`; a checkpoint that failed is only told of, since whatever ends the block here must come through. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close()
+    await this.#release()
+    if (this.#failure !== null) this.#warn((this.#failure as Error).message)
+    this.#failure = null
   }
 }
 

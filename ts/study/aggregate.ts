@@ -51,7 +51,8 @@ export function summariseArm(arm: Arm, results: readonly FinishedPolicy[], beta:
   }
 }
 
-function curveOver(rows: readonly (readonly number[])[]): Curve {
+/** One row a policy; as many steps as all of them have. */
+export function curveOver(rows: readonly (readonly number[])[]): Curve {
   const steps = Math.min(...rows.map((row) => row.length))
   const at = (step: number) => rows.map((row) => row[step] as number)
   const step = Array.from({ length: steps }, (_, i) => i + 1)

@@ -38,8 +38,12 @@ export async function runLoop(loop: StepLoop, context: TrainingContext): Promise
   const runner = new LoopRunner(loop, context)
   try {
     await runner.toEnd()
+    await context.run?.settled()
   } catch (error) {
-    if (isCancelled(error)) await runner.saveUnsaved()
+    if (isCancelled(error)) {
+      await runner.saveUnsaved()
+      await context.run?.settled()
+    }
     throw error
   }
   return { steps: runner.done, stoppedEarly: runner.done < loop.total, metrics: runner.metrics }
@@ -196,13 +200,13 @@ export function checkpointModel(checkpoint: Checkpoint): string {
 
 /** What a checkpoint of a trained model holds. */
 export async function saveModelAndOptimiser(folder: string, model: NativeModel, trainer: NativeTrainer): Promise<void> {
-  await callNative(undefined, (call) => model.save(join(folder, 'model'), {}, call))
+  await callNative(undefined, (call) => model.save(join(folder, 'model'), { sync: false }, call))
   await saveOptimiser(folder, trainer)
 }
 
 export async function saveOptimiser(folder: string, trainer: NativeTrainer): Promise<void> {
   await mkdir(folder, { recursive: true })
-  await callNative(undefined, () => trainer.saveState(join(folder, OPTIMISER_FILE)))
+  await callNative(undefined, () => trainer.saveState(join(folder, OPTIMISER_FILE), { sync: false }))
 }
 
 /** Hands this rank's shard of the optimiser to the one that writes. */

@@ -66,12 +66,19 @@ double number_error(const Outcome& a, const Outcome& b) {
   return worst;
 }
 
-Outcome reward(const Group& group, at::ScalarType dtype, int64_t batch_tokens, int64_t rows = 4) {
+// Less than the smallest parameter: a bucket each. Most parameters of the tiny models: several buckets of several each.
+constexpr int64_t kTinyBucket = 1, kSmallBucket = 4096;
+
+Outcome reward(const Group& group, at::ScalarType dtype, int64_t batch_tokens, int64_t rows = 4,
+               const training::OptimizerOptions& more = {}) {
   std::vector<int64_t> index;
   for (int64_t row = 0; row < rows; ++row) index.push_back(row);
   const auto model = hashed_model("gemma", 3, 2, false, dtype);
-  training::RewardTrainer trainer(
-      model, {.optimizer = {.weight_decay = 0.1, .max_grad_norm = 1.0, .group = group}, .batch_tokens = batch_tokens});
+  training::OptimizerOptions optimizer = more;
+  optimizer.weight_decay = 0.1;
+  optimizer.max_grad_norm = 1.0;
+  optimizer.group = group;
+  training::RewardTrainer trainer(model, {.optimizer = optimizer, .batch_tokens = batch_tokens});
   Outcome outcome;
   for (int i = 0; i < 3; ++i) {
     const auto step = trainer.step(kChosen.select(index), kRejected.select(index), 1e-3, Job());
@@ -98,9 +105,12 @@ Outcome language(const Group& group, int64_t batch_tokens) {
 }
 
 // A whole PPO step of a recorded case; what is random comes from the keys of rows.
-Outcome ppo(const Group& group, size_t index, int64_t micro_batch_tokens, bool from_sampling = false) {
+Outcome ppo(const Group& group, size_t index, int64_t micro_batch_tokens, bool from_sampling = false,
+            const training::OptimizerOptions& more = {}) {
   const PpoCase test(index);
   training::PpoTrainerOptions options = test.options;
+  options.optimizer.bucket_bytes = more.bucket_bytes;
+  options.optimizer.shard_states = more.shard_states;
   options.optimizer.group = group;
   options.micro_batch_tokens = micro_batch_tokens;
   options.old_from_sampling = from_sampling;
@@ -181,6 +191,50 @@ TEST_CASE("ranks: PPO steps are those of a single process, responses token for t
   const Outcome three = on_ranks(3, [](const Group& group) { return ppo(group, 0, 1000, true); });
   CHECK(parameter_error(three, one) < kTenStepsTolerance);
   CHECK(number_error(three, one) < kTenStepsTolerance);
+}
+
+TEST_CASE("ranks: gradients that travel in many buckets are those that travel in one, states whole or sharded") {
+  const Outcome one_reward = reward(nullptr, at::kFloat, 12), one_ppo = ppo(nullptr, 0, 20);
+  for (const bool sharded : {false, true}) {
+    training::OptimizerOptions whole;
+    whole.shard_states = sharded;
+    // Micro-batches of few tokens: gradients of earlier backwards are in the sums that travel.
+    const Outcome reward_whole = on_ranks(2, [&](const Group& group) { return reward(group, at::kFloat, 12, 4, whole); });
+    const Outcome ppo_whole = on_ranks(2, [&](const Group& group) { return ppo(group, 0, 20, false, whole); });
+    for (const int64_t bytes : {kTinyBucket, kSmallBucket}) {
+      CAPTURE(sharded);
+      CAPTURE(bytes);
+      training::OptimizerOptions options = whole;
+      options.bucket_bytes = bytes;
+      const Outcome two_reward = on_ranks(2, [&](const Group& group) { return reward(group, at::kFloat, 12, 4, options); });
+      const Outcome two_ppo = on_ranks(2, [&](const Group& group) { return ppo(group, 0, 20, false, options); });
+      // A sum of two numbers is the same in whichever company they travel.
+      CHECK(same_bits(two_reward.parameters, reward_whole.parameters));
+      CHECK(same_bits(two_ppo.parameters, ppo_whole.parameters));
+      CHECK(parameter_error(two_reward, one_reward) < kStepTolerance);
+      CHECK(parameter_error(two_ppo, one_ppo) < kTenStepsTolerance);
+    }
+  }
+  // One rank has no row, so nothing of a backward: its empty buckets go out at the end.
+  training::OptimizerOptions tiny;
+  tiny.bucket_bytes = kTinyBucket;
+  const Outcome one = reward(nullptr, at::kFloat, 1000, 1);
+  const Outcome two = on_ranks(2, [&](const Group& group) { return reward(group, at::kFloat, 1000, 1, tiny); });
+  CHECK(parameter_error(two, one) < kStepTolerance);
+}
+
+TEST_CASE("ranks: the small buckets of these tests are several (twin)") {
+  run_ranks(2, [](const Group& group) {
+    const auto model = hashed_model("gemma", 3, 2);
+    std::vector<at::Tensor> parameters;
+    for (const auto& [name, tensor] : model->parameters()) parameters.push_back(tensor);
+    const auto take = [](size_t) { return at::Tensor(); };
+    const auto buckets = [&](int64_t bytes) { return training::GradientReducer(group, parameters, take, bytes).buckets(); };
+    CHECK(buckets(training::GradientReducer::kBucketBytes) == 1);
+    CHECK(buckets(kTinyBucket) == parameters.size());
+    CHECK(buckets(kSmallBucket) > 2);
+    CHECK(buckets(kSmallBucket) < parameters.size());
+  });
 }
 
 TEST_CASE("ranks: scores and features are computed in parts, to the bit") {

@@ -1,10 +1,12 @@
-import { loadConfig } from '../../config/load.js'
+import { join } from 'node:path'
+import { packageRoot } from '../../addon/places.js'
 import { type CostPlan, costMarkdown, type Device } from '../../report/cost-tables.js'
-import { studyConfigSchema } from '../../study/config.js'
-import { type Experiment, paperExperiment, studyExperiment } from '../../study/cost/experiment.js'
+import { type Experiment, studyExperiment } from '../../study/cost/experiment.js'
 import { baseParameters } from '../../study/cost/shapes.js'
 import { stageCosts, storageRows } from '../../study/cost/stages.js'
+import { experimentCost } from '../experiment/cost.js'
 import type { PlanOptions } from '../plan.js'
+import { loadExperimentOrStudy } from '../support/any-config.js'
 import type { Session } from '../support/session.js'
 
 /** Makers' dense bf16 peaks (TFLOP/s) and memory (GB of 10^9 bytes). */
@@ -15,18 +17,21 @@ const GPUS: Readonly<Record<string, { peakTflops: number; memory: number }>> = {
   h200: { peakTflops: 989, memory: 141e9 },
 }
 
+const PAPER = join(packageRoot, 'configs', 'paper.yaml')
+
 /** `prudent plan`. */
-export async function printPlan(_session: Session, options: PlanOptions): Promise<void> {
-  const plan = planOf(await experimentOf(options), options)
+export async function printPlan(session: Session, options: PlanOptions): Promise<void> {
+  const { config = PAPER, set, sideTokens: side } = options
+  const any = await loadExperimentOrStudy(config, set)
+  const isPaper = any.kind === 'experiment'
+  const experiment = isPaper
+    ? await experimentCost(any.config, { side, signal: session.signal })
+    : studyExperiment(any.config)
+  const plan = planOf(experiment, isPaper, options)
   process.stdout.write(options.json ? `${JSON.stringify(plan, null, 2)}\n` : costMarkdown(plan))
 }
 
-async function experimentOf({ config, set, sideTokens }: PlanOptions): Promise<Experiment> {
-  if (config === undefined) return paperExperiment(sideTokens)
-  return studyExperiment(await loadConfig(studyConfigSchema, config, { set }))
-}
-
-function planOf(experiment: Experiment, { config, gpu, gpus, tflops }: PlanOptions): CostPlan {
+function planOf(experiment: Experiment, isPaper: boolean, { gpu, gpus, tflops }: PlanOptions): CostPlan {
   const known = gpu === undefined ? undefined : GPUS[gpu]
   const device: Device = {
     name: gpu ?? null,
@@ -39,7 +44,7 @@ function planOf(experiment: Experiment, { config, gpu, gpus, tflops }: PlanOptio
   const { scorer, policy, judge } = experiment
   return {
     name: experiment.name,
-    isPaper: config === undefined,
+    isPaper,
     device,
     tflops: tflops ?? null,
     tokens: experiment.tokens,

@@ -4,6 +4,7 @@ import { loadConfig } from '../../config/load.js'
 import { PrudentError } from '../../errors.js'
 import { studyConfigSchema } from '../../study/config.js'
 import { judgeConfigSchema } from '../../study/judge/config.js'
+import { experimentConfig } from '../experiment/config.js'
 import { ensembleRun, languageModelRun, policyRun, rewardRun } from '../train/schemas.js'
 
 /** Every kind of configuration file, by the name of its schema in configs/schema. */
@@ -14,6 +15,7 @@ const SCHEMAS = {
   policy: policyRun,
   judge: judgeConfigSchema,
   study: studyConfigSchema,
+  experiment: experimentConfig,
 } as const
 export type ConfigKind = keyof typeof SCHEMAS
 export const CONFIG_KINDS = Object.keys(SCHEMAS) as ConfigKind[]
@@ -42,7 +44,18 @@ export async function loadAnyConfig(file: string, options: AnyConfigOptions = {}
   throw new PrudentError('E_USAGE', message, { argument: '--as', expected: kinds.join(', ') })
 }
 
-async function declaredKind(file: string): Promise<ConfigKind | null> {
+/** A file that does not say what it is is a study. */
+export async function loadExperimentOrStudy(
+  file: string,
+  set: readonly string[],
+): Promise<Extract<AnyConfig, { kind: 'study' | 'experiment' }>> {
+  if ((await declaredKind(file)) === 'experiment')
+    return { kind: 'experiment', config: await loadConfig(experimentConfig, file, { set }) }
+  return { kind: 'study', config: await loadConfig(studyConfigSchema, file, { set }) }
+}
+
+/** What the file says that it is; null where it says nothing. */
+export async function declaredKind(file: string): Promise<ConfigKind | null> {
   const text = await readFile(file, 'utf8').catch(() => '')
   const task = /^task:\s*["']?([\w-]+)/m.exec(text)?.[1]
   const schema = /^#\s*yaml-language-server:\s*\$schema=\S*?([\w-]+)\.json\s*$/m.exec(text)?.[1]

@@ -66,7 +66,9 @@ async function trainAs<Config>(
 ): Promise<void> {
   const { saving } = config as { saving: CheckpointSettings }
   await using run = ranks?.isWriter === false ? null : await openRun(session, options, config as PlainConfig, saving)
-  const own = { done: (await run?.isDone()) ?? false, checkpoint: (await run?.resume()) ?? null }
+  const isDone = (await run?.isDone()) ?? false
+  // To resume is to cut metrics back to the checkpoint: those of a run that is done stay.
+  const own = { done: isDone, checkpoint: isDone ? null : ((await run?.resume()) ?? null) }
   const { done, checkpoint } = ranks === null ? own : await ranks.broadcast(own)
   if (done) {
     if (run === null) return

@@ -2,8 +2,10 @@
 import type { ModelReference } from '../../config/blocks.js'
 import type { PairColumns } from '../../data/preferences.js'
 import type { DataSource } from '../../data/sources.js'
+import { PRIOR_SUBSETS } from '../../evaluation/reward-bench.js'
 import type { StudyConfig } from '../../study/config.js'
 import type { JudgeConfig } from '../../study/judge/config.js'
+import type { ExperimentConfig } from '../experiment/config.js'
 import type { AnyConfig } from '../support/any-config.js'
 import type { EnsembleRun, LanguageModelRun, PolicyRun, RewardRun } from '../train/schemas.js'
 
@@ -65,6 +67,8 @@ export function needsOf(any: AnyConfig): Needs {
       return ofJudge(any.config)
     case 'study':
       return ofStudy(any.config)
+    case 'experiment':
+      return ofExperiment(any.config)
   }
 }
 
@@ -139,6 +143,45 @@ function ofJudge(config: JudgeConfig): Needs {
     for (const [index, policy] of group.policies.entries())
       needs.files.push({ key: `groups.${group.name}.policies.${index}`, path: policy.path })
   return needs
+}
+
+/** Of models that the experiment makes on the way only the heads are known, and the configuration has held them against each other. */
+function ofExperiment(config: ExperimentConfig): Needs {
+  const { device, reward, ensemble, policies, judge } = config
+  const needs = { ...none({ device, dtype: reward.dtype }), checkpoints: kept(reward.saving) }
+  const classifier = { task: 'sequence-classification', newHead: false, trained: 'none' } as const
+  const causal = { task: 'causal-lm', newHead: false } as const
+  const model = 'reward.model'
+  needs.models.push(
+    { ...classifier, newHead: true, trained: 'all', key: model, reference: reward.model, tokenizer: reward.tokenizer },
+    { ...causal, trained: 'all', key: 'policies.model', reference: policies.model, tokenizer: policies.tokenizer },
+    { ...classifier, key: 'judge.model', reference: judge.model, tokenizer: judge.tokenizer },
+  )
+  if (policies.reference)
+    needs.models.push({ ...causal, trained: 'none', key: 'policies.reference', reference: policies.reference })
+  for (const [key, { source, columns, maxLength }] of Object.entries({ reward: reward.data, ensemble: ensemble.data }))
+    needs.data.push({ key: `${key}.data`, source, rows: { kind: 'pairs', columns }, maxLength, model })
+  needs.data.push(...benchmarkData(config), promptData('policies.prompts', policies.prompts, 'policies.model'))
+  needs.data.push(promptData('judge.prompts', { ...policies.prompts, ...judge.prompts }, 'policies.model'))
+  const tokens = policies.prompts.queryTokens.max + policies.ppo.sampling.maxNewTokens
+  const lengths: [string, number, string][] = [
+    ['policies.prompts.queryTokens.max + policies.ppo.sampling.maxNewTokens', tokens, 'policies.model'],
+    ['policies.scorer.maxLength', policies.scorer.maxLength, model],
+    ['judge.maxLength', judge.maxLength, 'judge.model'],
+  ]
+  needs.lengths.push(...lengths.map(([key, count, of]) => ({ key, tokens: count, model: of })))
+  return needs
+}
+
+function benchmarkData({ benchmark }: ExperimentConfig): DataNeed[] {
+  if (benchmark === null) return []
+  const { data, priorSets, maxLength } = benchmark
+  const columns = { prompt: 'prompt', chosen: 'chosen', rejected: 'rejected' }
+  const of = (key: string, source: DataSource): DataNeed => {
+    return { key: `benchmark.${key}`, source, rows: { kind: 'pairs', columns }, maxLength, model: 'reward.model' }
+  }
+  const prior = PRIOR_SUBSETS.map((split) => of(`priorSets ${split}`, { path: priorSets ?? '', split }))
+  return [of('data', { path: data, split: 'filtered' }), ...(priorSets === undefined ? [] : prior)]
 }
 
 const PAIRS = { kind: 'pairs', columns: { chosen: 'chosen', rejected: 'rejected' } } as const

@@ -11,6 +11,16 @@ export function lossesFigure(summary: Summary): Promise<Markup> {
     { model: 'judge model', loss: summary.judgeModel.loss },
     // A judge that existed before the study has no curve.
   ].filter(({ loss }) => loss.length > 0)
+  return lossesChart(series)
+}
+
+export interface LossSeries {
+  model: string
+  loss: readonly { step: number; loss: number }[]
+}
+
+/** One panel a model, each with axes of its own. */
+export function lossesChart(series: readonly LossSeries[]): Promise<Markup> {
   return chart('Training losses', {
     data: { values: series.flatMap(({ model, loss }) => loss.map((point) => ({ model, ...point }))) },
     facet: { field: 'model', type: 'nominal', title: null, sort: series.map((s) => s.model) },

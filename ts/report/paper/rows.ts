@@ -1,5 +1,6 @@
 /** Every table and figure of the paper, in its order: what it says, what ours says, and the command that makes ours. */
 import type { Source } from '../sources.js'
+import { experimentRows } from './experiment.js'
 import { judgeRows } from './judged.js'
 import { otherRows } from './others.js'
 import { studyRows } from './study.js'
@@ -31,6 +32,8 @@ function ownCommand(summary: unknown, folder: string): string | null {
   return typeof command === 'string' && command !== '' ? `${command} --output ${folder}` : null
 }
 
+const quantityOf = ({ item, quantity }: PaperRow): string => `${item}: ${quantity}`
+
 /** Rows of the paper in its order; where two sources speak of one quantity both are kept. */
 export function paperRows(sources: readonly Source[]): PaperRow[] {
   const of = <Kind extends Source['kind']>(kind: Kind) =>
@@ -43,8 +46,10 @@ export function paperRows(sources: readonly Source[]): PaperRow[] {
   const rows: PaperRow[] = []
   const add = (found: readonly Ours[], text: string) => rows.push(...found.map((row) => ({ ...row, command: text })))
   const studies = of('study')
-  if (studies.length === 0) add(studyRows(null), command('study'))
+  const experiments = of('experiment')
+  if (studies.length + experiments.length === 0) add(studyRows(null), command('study'))
   for (const { summary, folder } of studies) add(studyRows(summary), command('study', folder))
+  for (const { summary, folder } of experiments) add(experimentRows(summary), command('study', folder))
   for (const { summary, folder } of of('judge')) add(judgeRows(summary), command('judge', folder))
   for (const kind of ['theory', 'rewardbench', 'variance'] as const) {
     const present = of(kind)
@@ -53,7 +58,9 @@ export function paperRows(sources: readonly Source[]): PaperRow[] {
       add(otherRows(kind, summary), ownCommand(summary, folder) ?? command(kind, folder))
   }
   const place = ({ item }: PaperRow) => (item.startsWith('Table') ? 100 : 0) + Number(item.replace(/\D/g, ''))
+  const made = new Set(rows.flatMap((row) => (row.ours === null ? [] : [quantityOf(row)])))
   return rows
+    .filter((row) => row.ours !== null || !made.has(quantityOf(row)))
     .map((row, at) => ({ row, at }))
     .sort((a, b) => place(a.row) - place(b.row) || a.at - b.at)
     .map(({ row }) => row)

@@ -21,41 +21,6 @@ export interface Experiment {
   batchTokens: number
 }
 
-/** config.json of the paper's models, as the hub has them. */
-export const GEMMA_2B = {
-  ...{ model_type: 'gemma', hidden_size: 2048, intermediate_size: 16384, num_hidden_layers: 18 },
-  ...{ num_attention_heads: 8, num_key_value_heads: 1, head_dim: 256, vocab_size: 256000 },
-} as const
-export const GPT2 = {
-  model_type: 'gpt2',
-  n_embd: 768,
-  n_layer: 12,
-  n_head: 12,
-  n_positions: 1024,
-  vocab_size: 50257,
-} as const
-export const LLAMA_3_8B = {
-  ...{ model_type: 'llama', hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32 },
-  ...{ num_attention_heads: 32, num_key_value_heads: 8, vocab_size: 128256 },
-} as const
-
-/** Tables 2, 4, 6 and 7, forty policies a method. @param side mean tokens of one side of a pair: the paper gives none */
-export function paperExperiment(side: number): Experiment {
-  return {
-    name: 'paper',
-    scorer: shapeOf(GEMMA_2B, 'scorer'),
-    policy: shapeOf(GPT2, 'policy'),
-    judge: shapeOf(LLAMA_3_8B, 'judge'),
-    bytesPerWeight: { scorer: 2, policy: 4, judge: 2 },
-    tokens: { side, prompt: 5, response: 10, template: 12 },
-    reward: { steps: 4125, batchSize: 32 },
-    heads: { steps: 2060, batchSize: 32, count: 10 },
-    policies: { count: 80, steps: 192, batchSize: 128, epochs: 4 },
-    judged: { responses: 512 },
-    batchTokens: 8192,
-  }
-}
-
 /** @throws E_CONFIG where a model is not described by its architecture */
 export function studyExperiment(config: StudyConfig): Experiment {
   const { layout, heads, ppo, rewardModel, calibration, evaluation, prompts, data, models } = config
