@@ -51,7 +51,7 @@ if (clangFormat) {
 }
 
 runTool('types', process.execPath, [
-  join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+  join(root, 'node_modules', 'typescript-native', 'bin', 'tsc'),
   '-p',
   root,
   '--noEmit',
