@@ -25,6 +25,7 @@ export type * from './native/ppo.js'
 export type * from './native/process-group.js'
 export type * from './native/trainers.js'
 
+/** What this build of prudent found on this machine. */
 export interface SystemInfo {
   prudent: string
   libtorch: string

@@ -13,6 +13,7 @@ export interface LoadModelOptions {
   seed?: number
 }
 
+/** What a model is: architecture, sizes, dtype, device, special token ids. */
 export interface ModelInfo {
   architecture: 'gemma' | 'llama' | 'gpt2'
   task: 'causal-lm' | 'sequence-classification'

@@ -7,6 +7,7 @@ export interface NativeOps {
   ppoLoss(args: PpoLossArgs, call?: NativeCall): Promise<PpoLossResult>
   bradleyTerry(args: BradleyTerryArgs, call?: NativeCall): Promise<BradleyTerryResult>
 }
+/** Of `ops.varianceKlAdvantage`, which gives shapes and defaults. */
 export interface VarianceKlAdvantageArgs {
   logprobs: Float32Array
   refLogprobs: Float32Array
@@ -22,12 +23,14 @@ export interface VarianceKlAdvantageArgs {
   klPenalty?: KlEstimator
   klPerToken?: Float32Array
 }
+/** Each [batch, time]. */
 export interface VarianceKlAdvantageResult {
   rewards: Float32Array
   advantages: Float32Array
   returns: Float32Array
   kl: Float32Array
 }
+/** Of `ops.ppoLoss`, which gives shapes and defaults. */
 export interface PpoLossArgs {
   logprobs: Float32Array
   values: Float32Array
@@ -42,6 +45,7 @@ export interface PpoLossArgs {
   vfCoef?: number
   ratioThreshold?: number
 }
+/** Gradients of `loss` are [batch, time]. */
 export interface PpoLossResult {
   loss: number
   policyLoss: number
@@ -50,11 +54,13 @@ export interface PpoLossResult {
   gradValues: Float32Array
   stats: Record<string, number>
 }
+/** chosen, rejected [pairs, heads]. */
 export interface BradleyTerryArgs {
   chosen: Float32Array
   rejected: Float32Array
   shape: [pairs: number, heads: number]
 }
+/** Per head [heads]; gradients of `loss` [pairs, heads]. */
 export interface BradleyTerryResult {
   loss: number
   lossPerHead: Float32Array

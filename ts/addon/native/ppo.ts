@@ -3,7 +3,9 @@ import type { NativeCall, TokenRows } from './calls.js'
 import type { GenerateOptions } from './models.js'
 import type { AdamwOptions, NativeTrainer } from './trainers.js'
 
+/** Per-token KL of d = logprob - ref logprob: d, |d|, d^2 / 2, exact over the vocabulary, e^-d - 1 + d. */
 export type KlEstimator = 'kl' | 'abs' | 'mse' | 'full' | 'k3'
+/** Settings of a `PpoTrainer`, under classic TRL's names; `PPO_DEFAULTS` has the values. */
 export interface PpoTrainerOptions extends AdamwOptions {
   ppoEpochs: number
   miniBatchSize: number

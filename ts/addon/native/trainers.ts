@@ -2,6 +2,7 @@
 import type { NativeCall, TokenRows } from './calls.js'
 import type { NativeProcessGroup } from './process-group.js'
 
+/** AdamW (Loshchilov and Hutter 2019). Defaults: beta1 0.9, beta2 0.999, eps 1e-8, weightDecay 0. */
 export interface AdamwOptions {
   beta1?: number
   beta2?: number
@@ -75,6 +76,7 @@ export interface NativeRewardTrainer extends NativeTrainer {
   }>
 }
 
+/** Settings of a `HeadsTrainer`. */
 export interface HeadsTrainerOptions extends AdamwOptions {
   heads: number
   /** Initial heads [heads, hidden]. */
