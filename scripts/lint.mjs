@@ -1,4 +1,4 @@
-// All checks of text: formatting (biome, clang-format), types, the arrow of imports, house rules. `--fix` formats.
+// All checks of text: formatting (biome, clang-format), types, documentation of the public names, the arrow of imports, house rules. `--fix` formats.
 import { spawnSync } from 'node:child_process'
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -51,13 +51,15 @@ if (clangFormat) {
 }
 
 runTool('types', process.execPath, [
-  join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+  join(root, 'node_modules', 'typescript-native', 'bin', 'tsc'),
   '-p',
   root,
   '--noEmit',
   '--incremental',
   'false',
 ])
+// Every public name is described, and links lead somewhere; the pages themselves are `npm run docs`.
+runTool('api docs', process.execPath, [join(root, 'node_modules', 'typedoc', 'bin', 'typedoc'), '--emit', 'none'])
 conclude('imports', checkImports(root))
 const { problems, warnings } = checkTexts(root)
 for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)

@@ -1,4 +1,13 @@
-/** The table of error codes; docs/errors.md is generated from it. */
+/**
+ * The table of error codes; docs/errors.md is generated from it.
+ *
+ * @example
+ * ```ts
+ * import { ERROR_CODES } from 'prudent/errors'
+ *
+ * console.log(ERROR_CODES.E_CANCELLED) // The call was aborted.
+ * ```
+ */
 export const ERROR_CODES = {
   E_USAGE: 'The command line is wrong.',
   E_CONFIG: 'A configuration value is missing, unknown or out of range; the message names file, line and key.',
@@ -36,16 +45,35 @@ export const ERROR_CODES = {
   E_INTERNAL: 'A defect in prudent; please report it.',
 } as const
 
+/** One of the keys of `ERROR_CODES`. */
 export type ErrorCode = keyof typeof ERROR_CODES
 
+/** What an error says beside its code and message. */
 export interface ErrorDetail {
+  /** Name of the argument, with row and position where it has them: `ids[3][0]`. */
   argument?: string
   expected?: string
   received?: string
   cause?: unknown
 }
 
-/** What every failure of this package looks like; `code` is stable, the message is for people. */
+/**
+ * What every failure of this package looks like; `code` is stable, the message is for people.
+ *
+ * @example
+ * ```ts
+ * import { PrudentError, RewardModel } from 'prudent'
+ *
+ * await using model = await RewardModel.load('reward-model')
+ * try {
+ *   await model.score({ ids: [[2, 11], []] })
+ * } catch (error) {
+ *   if (!(error instanceof PrudentError)) throw error
+ *   console.log(error.code, error.argument) // E_SHAPE ids[1]
+ *   console.log(error.message) // ids[1]: expected at least one token, received none
+ * }
+ * ```
+ */
 export class PrudentError extends Error {
   readonly code: ErrorCode
   readonly argument: string | undefined
@@ -62,7 +90,17 @@ export class PrudentError extends Error {
   }
 }
 
-/** `argument: expected …, received …`, the one form of messages about arguments. */
+/**
+ * `argument: expected …, received …`, the one form of messages about arguments.
+ *
+ * @example
+ * ```ts
+ * import { argumentError } from 'prudent/errors'
+ *
+ * const error = argumentError('E_RANGE', 'lambda', 'a number >= 0', '-1')
+ * console.log(error.code, error.message) // E_RANGE lambda: expected a number >= 0, received -1
+ * ```
+ */
 export function argumentError(code: ErrorCode, argument: string, expected: string, received: string): PrudentError {
   return new PrudentError(code, `${argument}: expected ${expected}, received ${received}`, {
     argument,

@@ -1,7 +1,7 @@
 /** The public names of `prudent`. Importing loads no native code; the first call does. */
 export type { CallOptions } from './addon/call.js'
 export { FeatureCache } from './addon/feature-cache.js'
-export type { BatchedCallOptions, ModelOptions, SaveOptions } from './addon/model.js'
+export type { BatchedCallOptions, ModelOptions, PrefixCallOptions, SaveOptions } from './addon/model.js'
 export type {
   AdamwOptions,
   BradleyTerryArgs,
@@ -22,7 +22,7 @@ export type {
 export { ops } from './addon/ops.js'
 export { Policy, type SamplingOptions } from './addon/policy.js'
 export { PPO_DEFAULTS, PpoTrainer, Rollout } from './addon/ppo-trainer.js'
-export { ProcessGroup, type RankEnvironment, readRankEnvironment } from './addon/process-group.js'
+export { ProcessGroup, type RankEnvironment, readRankEnvironment, type Variables } from './addon/process-group.js'
 export { RewardModel, type RewardModelOptions, type RowScore, type ScoreCallOptions } from './addon/reward-model.js'
 export type { TokenIds } from './addon/rows.js'
 export {
@@ -43,5 +43,8 @@ export {
   type StepOptions,
   type TrainerOptions,
 } from './addon/trainers.js'
+export type { Uncertainty, UncertaintyKind } from './addon/uncertainty.js'
+export type { ChatTemplate, Message, RenderOptions } from './data/chat-template.js'
 export { type EncodeOptions, Tokenizer } from './data/tokenizer.js'
+export type { SpecialTokenName } from './data/tokenizer-files.js'
 export { ERROR_CODES, type ErrorCode, PrudentError } from './errors.js'

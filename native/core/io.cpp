@@ -98,20 +98,16 @@ void advise(const void* data, int64_t bytes, int advice) {
   if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 
-<<<<<<< HEAD
+thread_local bool unsynced = false;
+
 }  // namespace
 
 void map_page_by_page(const void* data, int64_t bytes) { advise(data, bytes, MADV_NOHUGEPAGE); }
 
 void drop_mapped_pages(const void* data, int64_t bytes) { advise(data, bytes, MADV_DONTNEED); }
-=======
-namespace {
-thread_local bool unsynced = false;
-}
 
 UnsyncedWrites::UnsyncedWrites(bool active) : before_(unsynced) { unsynced = active; }
 UnsyncedWrites::~UnsyncedWrites() { unsynced = before_; }
->>>>>>> w-a6
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

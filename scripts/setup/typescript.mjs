@@ -25,14 +25,14 @@ function sweep(root) {
 export async function compileTypeScript(root) {
   const files = sources(root)
   const stampFile = join(root, 'build', 'stamps', 'typescript.json')
-  const version = readJson(join(root, 'node_modules', 'typescript', 'package.json'))?.version
+  const version = readJson(join(root, 'node_modules', 'typescript-native', 'package.json'))?.version
   const print = fingerprint([...files, join(root, 'tsconfig.json')], { version })
   const stands = files.every((file) => existsSync(outputOf(root, file)))
   if (stands && readJson(stampFile)?.print === print) return
   say(`compiling TypeScript (${files.length} files)`)
   // Its incremental state knows sources, not outputs: after outputs were removed it would emit nothing.
   if (!stands) rmSync(join(root, 'dist', '.tsbuildinfo'), { force: true })
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const tsc = join(root, 'node_modules', 'typescript-native', 'bin', 'tsc')
   const { status, output } = await run(process.execPath, [tsc, '-p', join(root, 'tsconfig.json')], {
     cwd: root,
     log: join(root, 'build', 'logs', 'tsc.log'),

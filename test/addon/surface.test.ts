@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from '@jest/globals'
 import { loadAddon } from '../../ts/addon/load.js'
@@ -7,9 +8,11 @@ import { PPO_DEFAULTS } from '../../ts/addon/ppo-trainer.js'
 import { freePort } from '../support/ranks.js'
 import { createPolicy, createScorer, rowsOf } from './small-models.js'
 
-const source = readFileSync(fileURLToPath(new URL('../../../ts/addon/native.ts', import.meta.url)), 'utf8')
+const folder = fileURLToPath(new URL('../../../ts/addon/', import.meta.url))
+const parts = readdirSync(join(folder, 'native')).map((name) => join('native', name))
+const source = ['native.ts', ...parts].map((name) => readFileSync(join(folder, name), 'utf8')).join('\n')
 
-/** Member names of an interface of ts/addon/native.ts, those it inherits included. */
+/** Member names of an interface of ts/addon/native.ts and the files of ts/addon/native, those it inherits included. */
 function members(name: string): string[] {
   const match = new RegExp(`export interface ${name}(?: extends (\\w+))? \\{\\n([\\s\\S]*?)\\n\\}`).exec(source)
   if (match === null) throw new Error(`no interface ${name}`)

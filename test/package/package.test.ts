@@ -100,7 +100,7 @@ describe('imports', () => {
   test.each(['typed.mts', 'typed.cts'] as const)('TypeScript finds the types from %s', (name) => {
     project.write(name, TYPED[name])
     project.write('tsconfig.json', JSON.stringify(TYPES_CONFIG(repository, name)))
-    const tsc = join(repository, 'node_modules', 'typescript', 'bin', 'tsc')
+    const tsc = join(repository, 'node_modules', 'typescript-native', 'bin', 'tsc')
     const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', project.folder], { encoding: 'utf8' })
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' })
     project.write(name, TYPED[name].replace('std: number | null', 'std: string'))

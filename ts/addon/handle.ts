@@ -3,7 +3,10 @@ import type { NativeCall } from './native.js'
 
 /** An object over native state: `await using` or `dispose()` frees it; otherwise the garbage collector does, later. */
 export abstract class Handle<Native extends { dispose(): Promise<void> }> {
-  /** The native object, for code inside prudent. */
+  /**
+   * The native object, for code inside prudent.
+   * @internal
+   */
   readonly native: Native
 
   protected constructor(native: Native) {
@@ -15,6 +18,7 @@ export abstract class Handle<Native extends { dispose(): Promise<void> }> {
     await this.native.dispose()
   }
 
+  /** `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }

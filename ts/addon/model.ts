@@ -7,6 +7,7 @@ import type { Dtype, LoadModelOptions, ModelInfo, NativeModel, PrefixOptions } f
 /** Tokens of one forward when nothing else is asked for. */
 export const DEFAULT_BATCH_TOKENS = 8192
 
+/** How a model is loaded. */
 export interface ModelOptions extends CallOptions {
   /** 'auto' (default): bfloat16 only where the device multiplies it natively (`systemInfo().cpu.bf16`), else float32. */
   dtype?: Dtype | 'auto'
@@ -14,11 +15,13 @@ export interface ModelOptions extends CallOptions {
   device?: string
 }
 
+/** Of calls that run forwards. */
 export interface BatchedCallOptions extends CallOptions {
   /** Upper bound of tokens in one forward (default 8192); memory grows with it, results agree within rounding. */
   batchTokens?: number
 }
 
+/** Of forwards that may share what rows begin with. */
 export interface PrefixCallOptions extends BatchedCallOptions {
   /**
    * What rows have in common at their beginning (a prompt, a chat template's constant part) is computed once (default true); results
@@ -27,6 +30,7 @@ export interface PrefixCallOptions extends BatchedCallOptions {
   sharePrefixes?: boolean
 }
 
+/** How a model is written. */
 export interface SaveOptions extends CallOptions {
   /** Weights above this many bytes are split into shards (default 5e9). */
   maxShardBytes?: number
@@ -39,7 +43,10 @@ export abstract class Model extends Handle<NativeModel> {
     return this.native.info()
   }
 
-  /** Writes a Hugging Face folder (config.json, safetensors) beside and renames it. Tokenizer files are not part of it. */
+  /**
+   * Writes a Hugging Face folder (config.json, safetensors) beside and renames it. Tokenizer files are not part of it.
+   * @throws E_IO, E_DISPOSED, E_CANCELLED
+   */
   save(folder: string, options: SaveOptions = {}): Promise<void> {
     const { maxShardBytes } = options
     return this.call(options, (native, call) =>

@@ -13,6 +13,32 @@ import type {
  * Single operations over plain arrays, for tests, benches and other trainers. Arrays are row-major Float32Arrays whose shape is
  * given, lengths an Int32Array; they are copied at the call. Every argument is checked: E_TYPE (also an unknown key), E_DTYPE (wrong
  * typed array), E_SHAPE (wrong length), E_RANGE (a number outside its range), each naming the argument.
+ *
+ * @example
+ * ```ts
+ * import { ops } from 'prudent'
+ *
+ * // Two pairs, one head: the first is ordered by 1, the second is a tie.
+ * const { loss, accuracyPerHead } = await ops.bradleyTerry({
+ *   chosen: Float32Array.of(1, 0),
+ *   rejected: Float32Array.of(0, 0),
+ *   shape: [2, 1],
+ * })
+ * console.log(loss.toFixed(4)) // 0.5032
+ * console.log(accuracyPerHead[0]) // 0.5
+ *
+ * // One response of two tokens, scored 1 at its end; policy and reference agree, so there is no KL penalty.
+ * const { rewards } = await ops.varianceKlAdvantage({
+ *   logprobs: Float32Array.of(-1, -2),
+ *   refLogprobs: Float32Array.of(-1, -2),
+ *   values: Float32Array.of(0, 0),
+ *   scores: Float32Array.of(1),
+ *   klWeights: Float32Array.of(0.1),
+ *   responseLengths: Int32Array.of(2),
+ *   shape: [1, 2],
+ * })
+ * console.log(rewards[0], rewards[1]) // 0 1
+ * ```
  */
 export const ops = {
   /**

@@ -7,7 +7,16 @@ import { generateOptions, type Policy, type SamplingOptions } from './policy.js'
 import { fromTokenRows, type TokenIds, toTokenRows } from './rows.js'
 import { Trainer } from './trainers.js'
 
-/** Classic TRL's (0.8 to 0.11). */
+/**
+ * Settings of `PpoTrainer.create` where nothing is given: classic TRL's (0.8 to 0.11).
+ *
+ * @example
+ * ```ts
+ * import { PPO_DEFAULTS } from 'prudent'
+ *
+ * console.log(PPO_DEFAULTS.ppoEpochs, PPO_DEFAULTS.clipRange) // 4 0.2
+ * ```
+ */
 export const PPO_DEFAULTS: PpoTrainerOptions = {
   ppoEpochs: 4,
   miniBatchSize: 128,
@@ -28,8 +37,25 @@ export const PPO_DEFAULTS: PpoTrainerOptions = {
   targetKl: 1,
 }
 
-/** Prompts, sampled responses, and what policy and reference said of them at that time. The per-token values stay native. */
+/**
+ * Prompts, sampled responses, and what policy and reference said of them at that time. The per-token values stay native.
+ *
+ * @example
+ * ```ts
+ * import { Policy, PpoTrainer, type Rollout } from 'prudent'
+ *
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using reference = await policy.clone()
+ * await policy.addValueHead()
+ * await using trainer = await PpoTrainer.create(policy, reference, { miniBatchSize: 2 })
+ * await using rollout: Rollout = await trainer.rollout({ ids: [[2, 11], [2, 12]], maxNewTokens: 4, exactKl: true })
+ * console.log(rollout.responses.length) // 2
+ * // The policy is still its reference.
+ * console.log(Math.abs(rollout.exactKlSums[0]) < 1e-4) // true
+ * ```
+ */
 export class Rollout extends Handle<NativeRollout> {
+  /** @internal `PpoTrainer.rollout` makes them. */
   constructor(native: NativeRollout) {
     super(native)
   }
@@ -50,7 +76,25 @@ export class Rollout extends Handle<NativeRollout> {
   }
 }
 
-/** PPO as classic TRL does it, with a KL weight per sample: beta, beta * sigma_i or beta * sigma_i^2 (section 5 of the paper). */
+/**
+ * PPO as classic TRL does it, with a KL weight per sample: beta, beta * sigma_i or beta * sigma_i^2 (section 5 of the paper).
+ *
+ * @example
+ * ```ts
+ * import { Policy, PpoTrainer } from 'prudent'
+ *
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using reference = await policy.clone()
+ * await policy.addValueHead()
+ * await using trainer = await PpoTrainer.create(policy, reference, { miniBatchSize: 2, ppoEpochs: 1 })
+ * await using rollout = await trainer.rollout({ ids: [[2, 11], [2, 12]], maxNewTokens: 4, seed: 1 })
+ * // Short responses are better; the second may move half as far from the reference.
+ * const scores = Float32Array.from(rollout.responses, (response) => -response.length)
+ * const klWeights = Float32Array.of(0.1, 0.2)
+ * const stats = await trainer.step(rollout, { scores, klWeights, seed: 1 }, { lr: 1e-5 })
+ * console.log(Number.isFinite(stats['ppo/loss/total'])) // true
+ * ```
+ */
 export class PpoTrainer extends Trainer<NativePpoTrainer> {
   private readonly policy: Policy
 
@@ -75,7 +119,10 @@ export class PpoTrainer extends Trainer<NativePpoTrainer> {
     return new PpoTrainer(native, policy)
   }
 
-  /** Samples responses, then takes log-probs, values and reference log-probs of them in evaluation mode. */
+  /**
+   * Samples responses, then takes log-probs, values and reference log-probs of them in evaluation mode.
+   * @throws E_TOO_LONG, E_RANGE, E_SHAPE, E_TYPE naming the argument; E_NON_FINITE, E_BUSY, E_DISPOSED, E_CANCELLED
+   */
   async rollout(
     input: { ids: readonly TokenIds[]; exactKl?: boolean } & SamplingOptions,
     options?: CallOptions & { batchTokens?: number },
@@ -89,6 +136,7 @@ export class PpoTrainer extends Trainer<NativePpoTrainer> {
   /**
    * One PPO step: advantages once, then ppoEpochs x mini-batches of updates. scores [rows]; klWeights [rows], each >= 0; `seed`
    * drives the permutations. Statistics come under classic TRL's names.
+   * @throws E_SHAPE, E_RANGE, E_NON_FINITE, E_OUT_OF_MEMORY, E_DISPOSED, E_CANCELLED
    */
   step(
     rollout: Rollout,

@@ -12,13 +12,23 @@ export interface RankEnvironment extends ProcessGroupOptions {
   localSize: number
 }
 
-type Variables = Readonly<Record<string, string | undefined>>
+/** Environment variables, as `process.env` has them. */
+export type Variables = Readonly<Record<string, string | undefined>>
 
 /**
  * What torchrun tells its processes, and Slurm scripts and Kubernetes' PyTorchJob too: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT,
  * LOCAL_RANK, LOCAL_WORLD_SIZE. PRUDENT_DISTRIBUTED_TIMEOUT: seconds that a rank waits for the others (default 1800).
  * @returns null for a process that is alone
  * @throws E_CONFIG naming the variable
+ *
+ * @example
+ * ```ts
+ * import { readRankEnvironment } from 'prudent'
+ *
+ * const variables = { RANK: '1', WORLD_SIZE: '2', MASTER_ADDR: '10.0.0.1', MASTER_PORT: '29500' }
+ * console.log(readRankEnvironment(variables)?.rank) // 1
+ * console.log(readRankEnvironment({})) // null
+ * ```
  */
 export function readRankEnvironment(variables: Variables = process.env): RankEnvironment | null {
   if (variables.WORLD_SIZE === undefined || variables.WORLD_SIZE === '') return null
@@ -57,7 +67,20 @@ function integer(variables: Variables, name: string, low: number, high = Number.
   return value
 }
 
-/** The processes that train together. Trainers take it as `group`; every rank gives them the same data and gets the same results. */
+/**
+ * The processes that train together. Trainers take it as `group`; every rank gives them the same data and gets the same results.
+ *
+ * @example
+ * ```ts
+ * import { ProcessGroup } from 'prudent'
+ *
+ * // null unless a launcher (torchrun, Slurm, Kubernetes) has started several processes.
+ * await using group = await ProcessGroup.fromEnvironment()
+ * const mine = Float32Array.of(3)
+ * const total = group === null ? mine : await group.sum(mine)
+ * console.log(total[0]) // 3
+ * ```
+ */
 export class ProcessGroup extends Handle<NativeProcessGroup> {
   /**
    * Meets the other ranks.
@@ -80,15 +103,20 @@ export class ProcessGroup extends Handle<NativeProcessGroup> {
     return found === null ? null : ProcessGroup.connect(found)
   }
 
+  /** Number of this process, from 0. */
   get rank(): number {
     return this.native.info().rank
   }
 
+  /** How many processes there are. */
   get size(): number {
     return this.native.info().size
   }
 
-  /** Sum of each value over all ranks. */
+  /**
+   * Sum of each value over all ranks.
+   * @throws E_DISTRIBUTED naming the rank that is gone and why
+   */
   sum(values: Float32Array): Promise<Float32Array> {
     return this.call(undefined, (native) => native.sum(values))
   }

@@ -22,25 +22,48 @@ export interface RowScore {
   std: number | null
 }
 
+/** How a reward model is loaded. */
 export interface RewardModelOptions extends ModelOptions {
   /** Build a score head of this many outputs where the folder has none, N(0, 0.02^2) from `seed`; without it E_MISSING_TENSOR. */
   newHeads?: number
+  /** Of the new heads (default 0). */
   seed?: number
 }
 
+/** Of `score`, `features` and `computedTokens`. */
 export type ScoreCallOptions = PrefixCallOptions
 
-/** A sequence classifier with one output a reward head, from a Hugging Face folder. */
+/**
+ * A sequence classifier with one output a reward head, from a Hugging Face folder.
+ *
+ * @example
+ * ```ts
+ * import { RewardModel, Tokenizer } from 'prudent'
+ *
+ * const tokenizer = await Tokenizer.load('reward-model')
+ * await using model = await RewardModel.load('reward-model')
+ * const [row] = await model.score({ ids: await tokenizer.encodeBatch(['a good answer']) })
+ * console.log(row.scores.length === model.heads) // true
+ * // What one may count on: the mean, less a standard deviation over heads.
+ * const bound = row.mean - (row.std ?? 0)
+ * console.log(bound < row.mean) // true
+ * ```
+ */
 export class RewardModel extends Model {
   #uncertainty: Uncertainty | null
 
+  /** @internal `RewardModel.load` makes them. */
   constructor(native: NativeModel, uncertainty: Uncertainty | null = null) {
     super(native)
     // What was fitted may come with its weights, which are the model's by now.
     this.#uncertainty = uncertainty && { source: uncertainty.source, layers: uncertainty.layers, fit: uncertainty.fit }
   }
 
-  /** @throws as `loadUncertainty` where the folder's sidecar is missing or wrong */
+  /**
+   * Opens a folder, with the uncertainty source that it names.
+   * @throws E_NOT_BUILT, E_NOT_FOUND (also a sidecar that config.json names), E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE, E_UNSUPPORTED, E_DEVICE,
+   * E_OUT_OF_MEMORY, E_CANCELLED
+   */
   static async load(folder: string, options: RewardModelOptions = {}): Promise<RewardModel> {
     const { newHeads, seed } = options
     const head = newHeads === undefined ? {} : { allowNewHead: true, numLabels: newHeads, seed: seed ?? 0 }
@@ -70,6 +93,7 @@ export class RewardModel extends Model {
     await markUncertainty(folder)
   }
 
+  /** Scores of one row. */
   get heads(): number {
     return this.info.numLabels
   }
@@ -92,7 +116,10 @@ export class RewardModel extends Model {
     return this.call(options, (native, call) => native.computedTokens(rows, prefixOptionsOf(options), call))
   }
 
-  /** Last-token hidden states of every row, kept natively, to train and score heads on a frozen base. */
+  /**
+   * Last-token hidden states of every row, kept natively, to train and score heads on a frozen base.
+   * @throws as `score`
+   */
   async features(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<FeatureCache> {
     const rows = toTokenRows(input.ids, 'ids')
     return new FeatureCache(
@@ -105,7 +132,10 @@ export class RewardModel extends Model {
     return this.call(undefined, (native, call) => native.scoreWeight(call))
   }
 
-  /** Replaces the heads by `heads` others, [heads, hidden] row-major; an uncertainty source goes with the heads that it was fitted to. */
+  /**
+   * Replaces the heads by `heads` others, [heads, hidden] row-major; an uncertainty source goes with the heads that it was fitted to.
+   * @throws E_SHAPE, E_DTYPE; E_BUSY while a trainer of the weights is open
+   */
   async setHeadWeights(weights: Float32Array, heads: number): Promise<void> {
     await this.call(undefined, (native) => native.setScoreWeight(weights, heads))
     this.#uncertainty = null
@@ -122,6 +152,7 @@ export class RewardModel extends Model {
     return this.call(undefined, (native) => native.setPrefix(prefix))
   }
 
+  /** A copy with weights of its own. */
   async clone(): Promise<RewardModel> {
     const uncertainty = this.#uncertainty
     return new RewardModel(await this.call(undefined, (native) => native.clone()), uncertainty)

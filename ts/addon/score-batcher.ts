@@ -6,6 +6,7 @@ import { type RewardModel, type RowScore, rowScores } from './reward-model.js'
 import { type TokenIds, toTokenRows } from './rows.js'
 import { rowsOfSlices, ScoreLine, type Slice } from './score-line.js'
 
+/** How requests are put together, and how many may wait. */
 export interface ScoreBatcherOptions {
   /** Tokens of one forward (default 8192). A request of more is divided over several; one row is never divided. */
   maxBatchTokens?: number
@@ -22,6 +23,7 @@ export interface ScoreBatcherOptions {
   fixedShapes?: boolean
 }
 
+/** When a request is no longer wanted. */
 export interface ScoreRequestOptions {
   /** Rejects with AbortError, code E_CANCELLED, at once; those who share the forward do not notice. */
   signal?: AbortSignal | undefined
@@ -29,6 +31,7 @@ export interface ScoreRequestOptions {
   timeoutMs?: number | undefined
 }
 
+/** Rows of token ids to be scored. */
 export interface ScoreRows {
   ids: readonly TokenIds[]
 }
@@ -73,8 +76,22 @@ interface Forward {
  * model is idle and the oldest request has waited, or every member (`join()`) has asked.
  *
  * A request that is aborted, late or wrong rejects alone. Long requests take turns with the others.
+ *
+ * @example
+ * ```ts
+ * import { RewardModel, ScoreBatcher } from 'prudent'
+ *
+ * await using model = await RewardModel.load('reward-model')
+ * await using batcher = new ScoreBatcher(model, { maxWaitMs: 5 })
+ * const requests = [[[2, 11]], [[2, 12], [2, 13]], [[2, 14]]]
+ * const answers = await Promise.all(requests.map((ids) => batcher.score({ ids }, { timeoutMs: 10_000 })))
+ * console.log(answers.map((rows) => rows.length).join()) // 1,2,1
+ * // Three requests, one forward.
+ * console.log(batcher.statistics.forwards) // 1
+ * ```
  */
 export class ScoreBatcher {
+  /** Whether every forward is cut from one request alone. */
   readonly fixedShapes: boolean
   readonly #model: ScoringModel
   readonly #maxBatchTokens: number
@@ -99,6 +116,7 @@ export class ScoreBatcher {
     this.#maxWaitingTokens = atLeast('maxWaitingTokens', options.maxWaitingTokens ?? 2 ** 22, 1)
   }
 
+  /** What it has done so far. */
   get statistics(): ScoreBatcherStatistics {
     return { ...this.#statistics, waiting: this.#line.requests.length }
   }
@@ -135,6 +153,7 @@ export class ScoreBatcher {
     await this.#running
   }
 
+  /** `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }
@@ -290,13 +309,28 @@ export class ScoreBatcher {
   }
 }
 
-/** One of several callers of a batcher. */
+/**
+ * One of several callers of a batcher, made by `ScoreBatcher.join()`: a forward begins early once all of them have asked.
+ *
+ * @example
+ * ```ts
+ * import { RewardModel, ScoreBatcher, type ScoreBatcherMember } from 'prudent'
+ *
+ * await using model = await RewardModel.load('reward-model')
+ * await using batcher = new ScoreBatcher(model, { maxWaitMs: 60_000 })
+ * const members: ScoreBatcherMember[] = [batcher.join(), batcher.join()]
+ * // Both have asked, so that nobody waits for a minute.
+ * const answers = await Promise.all(members.map((member) => member.score({ ids: [[2, 11]] })))
+ * console.log(answers.length, batcher.statistics.forwards) // 2 1
+ * for (const member of members) member.leave()
+ * ```
+ */
 export class ScoreBatcherMember {
   readonly #request: MemberRequest
   readonly #leave: (member: ScoreBatcherMember) => void
   readonly #info: ScoringModel['info']
 
-  /** Made by `ScoreBatcher.join()`. */
+  /** @internal `ScoreBatcher.join()` makes them. */
   constructor(request: MemberRequest, leave: (member: ScoreBatcherMember) => void, info: ScoringModel['info']) {
     this.#request = request
     this.#leave = leave

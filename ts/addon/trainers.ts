@@ -15,6 +15,7 @@ import type { Policy } from './policy.js'
 import type { RewardModel } from './reward-model.js'
 import { type TokenIds, toTokenRows } from './rows.js'
 
+/** Of one optimiser step. */
 export interface StepOptions extends CallOptions {
   /** Learning rate of this step. */
   lr: number
@@ -29,6 +30,7 @@ export interface TrainerOptions extends AdamwOptions {
   updateInBackward?: boolean
 }
 
+/** Settings of a `RewardTrainer`. */
 export interface RewardTrainerOptions extends TrainerOptions {
   /** What both sides of a pair have in common at their beginning is computed once (default true). */
   sharePrefixes?: boolean
@@ -50,8 +52,26 @@ export abstract class Trainer<Native extends NativeTrainer> extends Handle<Nativ
   }
 }
 
-/** Next-token cross-entropy on a policy's weights, in place. */
+/**
+ * Next-token cross-entropy on a policy's weights, in place.
+ *
+ * @example
+ * ```ts
+ * import { LanguageModelTrainer, Policy } from 'prudent'
+ *
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using trainer = await LanguageModelTrainer.create(policy, { maxGradNorm: 1 })
+ * const ids = [[2, 11, 12, 1], [2, 20, 1]]
+ * const first = await trainer.step({ ids }, { lr: 1e-3 })
+ * const second = await trainer.step({ ids }, { lr: 1e-3 })
+ * console.log(first.tokens, second.loss < first.loss) // 5 true
+ * ```
+ */
 export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
+  /**
+   * Its weights are the policy's own.
+   * @throws E_RANGE, E_TYPE naming the option; E_IO (`stateFolder`), E_OUT_OF_MEMORY
+   */
   static async create(model: Policy, options: TrainerOptions = {}): Promise<LanguageModelTrainer> {
     const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
     return new LanguageModelTrainer(
@@ -59,7 +79,10 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
     )
   }
 
-  /** loss: nats per predicted token over all rows, before the update; gradNorm before clipping; tokens: those predicted. */
+  /**
+   * loss: nats per predicted token over all rows, before the update; gradNorm before clipping; tokens: those predicted.
+   * @throws E_SHAPE, E_RANGE, E_TOO_LONG naming the row; E_NON_FINITE, E_OUT_OF_MEMORY, E_DISPOSED, E_CANCELLED
+   */
   step(
     input: { ids: readonly TokenIds[] },
     options: StepOptions,
@@ -69,14 +92,36 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
   }
 }
 
-/** Full fine-tune of a reward model on preference pairs (Bradley-Terry), in place. */
+/**
+ * Full fine-tune of a reward model on preference pairs (Bradley-Terry), in place.
+ *
+ * @example
+ * ```ts
+ * import { RewardModel, RewardTrainer } from 'prudent'
+ *
+ * await using model = await RewardModel.load('reward-model', { dtype: 'float32' })
+ * await using trainer = await RewardTrainer.create(model, { weightDecay: 0.01 })
+ * const pairs = { chosen: [[2, 11, 12]], rejected: [[2, 11, 13]] }
+ * const first = await trainer.step(pairs, { lr: 1e-3 })
+ * const second = await trainer.step(pairs, { lr: 1e-3 })
+ * console.log(first.lossPerHead.length === model.heads, second.loss < first.loss) // true true
+ * ```
+ */
 export class RewardTrainer extends Trainer<NativeRewardTrainer> {
+  /**
+   * Its weights are the model's own.
+   * @throws E_RANGE, E_TYPE naming the option; E_IO (`stateFolder`), E_OUT_OF_MEMORY
+   */
   static async create(model: RewardModel, options: RewardTrainerOptions = {}): Promise<RewardTrainer> {
     const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
     return new RewardTrainer(await callNative(undefined, () => loadAddon().createRewardTrainer(model.native, given)))
   }
 
-  /** Row i of chosen is preferred to row i of rejected. loss: sum over heads of the mean over pairs of -ln sigmoid(chosen - rejected). */
+  /**
+   * Row i of chosen is preferred to row i of rejected. loss: sum over heads of the mean over pairs of -ln sigmoid(chosen - rejected);
+   * accuracy: share of pairs in the right order, mean over heads; lossPerHead, accuracyPerHead [heads].
+   * @throws E_SHAPE, E_RANGE, E_TOO_LONG naming the row; E_NON_FINITE, E_OUT_OF_MEMORY, E_DISPOSED, E_CANCELLED
+   */
   step(
     input: { chosen: readonly TokenIds[]; rejected: readonly TokenIds[] },
     options: StepOptions,
@@ -87,8 +132,27 @@ export class RewardTrainer extends Trainer<NativeRewardTrainer> {
   }
 }
 
-/** n reward heads on cached features of a frozen base: independent losses, one fused step (section 4 of the paper). */
+/**
+ * n reward heads on cached features of a frozen base: independent losses, one fused step (section 4 of the paper).
+ *
+ * @example
+ * ```ts
+ * import { HeadsTrainer, RewardModel } from 'prudent'
+ *
+ * await using model = await RewardModel.load('reward-model', { dtype: 'float32' })
+ * await using features = await model.features({ ids: [[2, 11, 12], [2, 11, 13]] })
+ * const heads = 4
+ * const initial = Float32Array.from({ length: heads * features.hidden }, (_, at) => Math.sin(at))
+ * await using trainer = await HeadsTrainer.create(features, { heads, initial })
+ * // Row 0 is preferred to row 1.
+ * const step = await trainer.step({ chosen: Int32Array.of(0), rejected: Int32Array.of(1) }, { lr: 1e-2 })
+ * console.log(step.lossPerHead.length) // 4
+ * await model.setHeadWeights(await trainer.weights(), heads)
+ * console.log(model.heads) // 4
+ * ```
+ */
 export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
+  /** @throws E_SHAPE when `initial` is not [heads, hidden]; E_RANGE, E_TYPE naming the option */
   static async create(features: FeatureCache, options: HeadsTrainerOptions): Promise<HeadsTrainer> {
     return new HeadsTrainer(await callNative(undefined, () => loadAddon().createHeadsTrainer(features.native, options)))
   }
@@ -96,6 +160,7 @@ export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
   /**
    * chosen, rejected: row numbers of the cache, [batch] for all heads alike or, with perHead, [heads, batch] row-major (own order or
    * bootstrap sample of each head).
+   * @throws E_SHAPE, E_RANGE (a row that the cache has not), E_NON_FINITE, E_DISPOSED, E_CANCELLED
    */
   step(
     input: { chosen: Int32Array; rejected: Int32Array; perHead?: boolean },

@@ -4,6 +4,7 @@ import { Template } from '@huggingface/jinja'
 import { PrudentError } from '../errors.js'
 import { isObject, type JsonObject } from './tokenizer-files.js'
 
+/** One turn of a conversation. */
 export interface Message {
   role: string
   content: string
@@ -20,6 +21,7 @@ export class ChatTemplate {
     this.#origin = origin
   }
 
+  /** Of its templates. */
   get names(): string[] {
     return [...this.#sources.keys()]
   }
@@ -86,6 +88,7 @@ export class ChatTemplate {
   }
 }
 
+/** Which template, and how it ends. */
 export interface RenderOptions {
   name?: string
   /** Open the assistant's turn at the end; off where a finished conversation is scored. */

@@ -12,6 +12,7 @@ export const SPECIAL_TOKEN_NAMES = [
   'cls_token',
   'mask_token',
 ] as const
+/** One of these names. */
 export type SpecialTokenName = (typeof SPECIAL_TOKEN_NAMES)[number]
 
 export interface AddedTokenEntry {

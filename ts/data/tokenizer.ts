@@ -6,6 +6,7 @@ import { type JsonObject, readTokenizerFiles, type SpecialTokenName } from './to
 /** Texts encoded in one call of the library; more at once costs memory and gains nothing. */
 const ENCODE_CHUNK = 256
 
+/** How texts become ids. */
 export interface EncodeOptions {
   /** Add what the post-processor adds (BOS and the like); default true, as in transformers. */
   addSpecialTokens?: boolean
@@ -15,9 +16,25 @@ export interface EncodeOptions {
   truncate?: 'left' | 'right'
 }
 
-/** A Hugging Face tokenizer folder; ids are those of transformers for the same files. */
+/**
+ * A Hugging Face tokenizer folder; ids are those of transformers for the same files.
+ *
+ * @example
+ * ```ts
+ * import { Tokenizer } from 'prudent'
+ *
+ * const tokenizer = await Tokenizer.load('reward-model')
+ * const ids = await tokenizer.encode('a good answer')
+ * console.log(ids[0] === tokenizer.bosTokenId) // true
+ * console.log(await tokenizer.decode(ids, { skipSpecialTokens: true })) // a good answer
+ * // The end of a text that is too long stays.
+ * console.log((await tokenizer.encode('a good answer', { maxLength: 2 })).length) // 2
+ * ```
+ */
 export class Tokenizer {
+  /** Where it was loaded from. */
   readonly folder: string
+  /** null where the folder has none. */
   readonly chatTemplate: ChatTemplate | null
   /** Content of the named special tokens, e.g. `specialTokens.bos_token`. */
   readonly specialTokens: Readonly<Partial<Record<SpecialTokenName, string>>>
@@ -37,6 +54,7 @@ export class Tokenizer {
     this.#suffix = parts.suffix
   }
 
+  /** @throws E_NOT_FOUND, E_CORRUPT_FILE, E_UNSUPPORTED naming the file */
   static async load(folder: string): Promise<Tokenizer> {
     const files = await readTokenizerFiles(folder)
     const chatTemplate = await loadChatTemplate(folder, files.config)
@@ -69,21 +87,27 @@ export class Tokenizer {
     })
   }
 
+  /** Text of the token that begins texts. */
   get bosToken(): string | null {
     return this.specialTokens.bos_token ?? null
   }
+  /** Text of the token that ends texts. */
   get eosToken(): string | null {
     return this.specialTokens.eos_token ?? null
   }
+  /** null where the folder names none; so are the next three. */
   get bosTokenId(): number | null {
     return this.#idOf('bos_token')
   }
+  /** Of `eosToken`. */
   get eosTokenId(): number | null {
     return this.#idOf('eos_token')
   }
+  /** Of the token that fills rows up. */
   get padTokenId(): number | null {
     return this.#idOf('pad_token')
   }
+  /** Of the token for what the vocabulary lacks. */
   get unkTokenId(): number | null {
     return this.#idOf('unk_token')
   }
@@ -97,13 +121,19 @@ export class Tokenizer {
     return bos !== null && this.#prefix.includes(bos)
   }
 
+  /** null for what is no token. */
   tokenToId(token: string): number | null {
     return this.#backend.tokenToId(token)
   }
+  /** null for what is no id. */
   idToToken(id: number): string | null {
     return this.#backend.idToToken(id)
   }
 
+  /**
+   * Token ids of one text, [tokens].
+   * @throws E_RANGE when `maxLength` leaves no room for the special tokens
+   */
   async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
     const [ids] = await this.encodeBatch([text], options)
     return ids as Int32Array
@@ -143,11 +173,13 @@ export class Tokenizer {
     return Int32Array.from([...ids.subarray(0, prefix), ...ids.subarray(start, start + room), ...ids.subarray(end)])
   }
 
+  /** Text of one row of ids. */
   async decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): Promise<string> {
     const [text] = await this.decodeBatch([ids], options)
     return text as string
   }
 
+  /** Text of every row, in order. */
   async decodeBatch(
     rows: readonly ArrayLike<number>[],
     options: { skipSpecialTokens?: boolean } = {},

@@ -11,14 +11,16 @@ import { disagreement } from './sigma.js'
 import { trainPolicy as trainNativePolicy } from './train-policy.js'
 import type { ModelScorerOptions, PromptSet, Scorer, TrainPolicyOptions, TrainPolicyResult } from './types.js'
 
+export type { StepMetrics } from '../training/types.js'
 export { createObjective, type Objective, type ObjectiveInput, type ObjectiveOutput } from './objectives.js'
 export { rewardsOf } from './scorer.js'
-export type { HeadScores, PromptSet, Scorer, TrainPolicyResult } from './types.js'
+export type { HeadScores, ModelScorerOptions, PromptSet, Scorer, ScorerMember, TrainPolicyResult } from './types.js'
 export { Tokenizer }
 
 /** Settings of PPO as a configuration writes them: what is left out is classic TRL's. */
 export type PpoOptions = z.input<typeof ppoSettings>
 
+/** What `trainPolicy` needs: a policy, its reference, who scores, and the prompts. */
 export interface PolicyTraining extends Omit<TrainPolicyOptions, 'policy' | 'reference' | 'settings' | 'eosTokenIds'> {
   /** Trained in place; gets a value head where it has none. */
   policy: Policy
@@ -32,6 +34,28 @@ export interface PolicyTraining extends Omit<TrainPolicyOptions, 'policy' | 'ref
 /**
  * PPO as `prudent train policy` runs it. `objective` takes any function from scores to rewards and KL weights.
  * @throws E_CONFIG (settings), E_SHAPE, E_NON_FINITE and E_RANGE naming `objective` for what it gave, and all that training throws
+ *
+ * @example
+ * ```ts
+ * import { Policy, RewardModel } from 'prudent'
+ * import { encodePrompts, rewardScorer, Tokenizer, trainPolicy } from 'prudent/policy'
+ *
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using reference = await policy.clone()
+ * await using model = await RewardModel.load('reward-model')
+ * const [policyTokenizer, scorerTokenizer] = [await Tokenizer.load('policy'), await Tokenizer.load('reward-model')]
+ * const { steps, metrics } = await trainPolicy({
+ *   policy,
+ *   reference,
+ *   scorer: rewardScorer({ model, policyTokenizer, scorerTokenizer, maxLength: 80 }),
+ *   prompts: await encodePrompts(policyTokenizer, ['the', 'a good']),
+ *   settings: {
+ *     ...{ batchSize: 2, miniBatchSize: 2, steps: 2, kl: { initial: 0.1 }, sampling: { maxNewTokens: 4 } },
+ *     objective: { kind: 'variance-kl' },
+ *   },
+ * })
+ * console.log(steps, metrics[1]['objective/sigma_mean'] > 0) // 2 true
+ * ```
  */
 export async function trainPolicy(training: PolicyTraining): Promise<TrainPolicyResult> {
   const { policy, reference, settings = {}, eosTokenIds = policy.info.eosTokenIds, ...rest } = training
@@ -48,7 +72,22 @@ export async function trainPolicy(training: PolicyTraining): Promise<TrainPolicy
   return trainNativePolicy({ ...rest, ...models, settings: parsed.data, eosTokenIds })
 }
 
-/** Scores responses with a reward model and its uncertainty source. */
+/**
+ * Scores responses with a reward model and its uncertainty source.
+ *
+ * @example
+ * ```ts
+ * import { RewardModel } from 'prudent'
+ * import { rewardScorer, Tokenizer } from 'prudent/policy'
+ *
+ * await using model = await RewardModel.load('reward-model')
+ * const [policyTokenizer, scorerTokenizer] = [await Tokenizer.load('policy'), await Tokenizer.load('reward-model')]
+ * const scorer = rewardScorer({ model, policyTokenizer, scorerTokenizer, maxLength: 80 })
+ * const responses = await policyTokenizer.encodeBatch(['good', 'bad'], { addSpecialTokens: false })
+ * const { values, heads } = await scorer.score(['the', 'the'], responses)
+ * console.log(values.length === 2 * heads) // true
+ * ```
+ */
 export function rewardScorer(
   options: Omit<ModelScorerOptions, 'model' | 'batchTokens'> & { model: RewardModel; batchTokens?: number },
 ): Scorer {
@@ -56,12 +95,49 @@ export function rewardScorer(
   return modelScorer({ ...rest, model: model.native, batchTokens })
 }
 
-/** Prompts by the policy's tokenizer. */
+/**
+ * Prompts by the policy's tokenizer.
+ *
+ * @example
+ * ```ts
+ * import { encodePrompts, Tokenizer } from 'prudent/policy'
+ *
+ * const { ids, texts } = await encodePrompts(await Tokenizer.load('policy'), ['the', 'a good'])
+ * console.log(ids.length, texts[1]) // 2 a good
+ * ```
+ */
 export async function encodePrompts(tokenizer: Tokenizer, texts: readonly string[]): Promise<PromptSet> {
   return { ids: await tokenizer.encodeBatch(texts), texts }
 }
 
-/** sigma of every response as the configured objectives take it, [rows]; `settings` as `objective.sigma` of a configuration. */
+/**
+ * sigma of every response as the configured objectives take it, [rows]; `settings` as `objective.sigma` of a configuration.
+ * @throws E_RANGE when there are too few heads
+ *
+ * @example
+ * ```ts
+ * import { Policy, RewardModel } from 'prudent'
+ * import { encodePrompts, type Objective, rewardScorer, sigmaOf, Tokenizer, trainPolicy } from 'prudent/policy'
+ *
+ * // The first head's reward, and no KL penalty where the heads agree within 0.1.
+ * const trusting: Objective = (input) => {
+ *   const sigma = Float32Array.from(sigmaOf(input, { power: 'std' }))
+ *   const scores = sigma.map((_, row) => input.scores[row * input.heads + input.proxy])
+ *   return { scores, klWeights: sigma.map((value) => (value < 0.1 ? 0 : input.beta * value)), sigma }
+ * }
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using reference = await policy.clone()
+ * await using model = await RewardModel.load('reward-model')
+ * const [policyTokenizer, scorerTokenizer] = [await Tokenizer.load('policy'), await Tokenizer.load('reward-model')]
+ * const { steps } = await trainPolicy({
+ *   ...{ policy, reference, objective: trusting },
+ *   scorer: rewardScorer({ model, policyTokenizer, scorerTokenizer, maxLength: 80 }),
+ *   prompts: await encodePrompts(policyTokenizer, ['the', 'a good']),
+ *   settings: { batchSize: 2, miniBatchSize: 2, steps: 1, sampling: { maxNewTokens: 4 } },
+ * })
+ * console.log(steps) // 1
+ * ```
+ */
 export function sigmaOf(input: ObjectiveInput, settings: z.input<typeof sigmaSettings> = {}): Float64Array {
   return disagreement(input, sigmaSettings.parse(settings))
 }

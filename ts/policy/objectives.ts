@@ -22,6 +22,7 @@ export interface ObjectiveInput {
   random: Random
 }
 
+/** What a step is rewarded with. */
 export interface ObjectiveOutput {
   /** Reward of each response before the KL term, [rows]. */
   scores: Float32Array
@@ -59,7 +60,33 @@ export function checkOutput(output: ObjectiveOutput, rows: number): ObjectiveOut
   return { ...output, sigma: each.sigma }
 }
 
-/** The objective of a configuration. */
+/**
+ * The objective of a configuration, to build another on.
+ *
+ * @example
+ * ```ts
+ * import { Policy } from 'prudent'
+ * import { createObjective, encodePrompts, type Objective, Tokenizer, trainPolicy } from 'prudent/policy'
+ *
+ * const plain = createObjective({ kind: 'vanilla', klGradient: 'reward' })
+ * // What is above -2 counts as -2.
+ * const capped: Objective = (input) => {
+ *   const output = plain(input)
+ *   return { ...output, scores: output.scores.map((score) => Math.min(-2, score)) }
+ * }
+ * await using policy = await Policy.load('policy', { dtype: 'float32' })
+ * await using reference = await policy.clone()
+ * const shorter = async (_prompts: readonly string[], responses: readonly Int32Array[]) => ({
+ *   ...{ values: Float32Array.from(responses, (response) => -response.length), heads: 1, texts: [] },
+ * })
+ * const { metrics } = await trainPolicy({
+ *   ...{ policy, reference, scorer: { score: shorter }, objective: capped },
+ *   prompts: await encodePrompts(await Tokenizer.load('policy'), ['the', 'a good']),
+ *   settings: { batchSize: 2, miniBatchSize: 2, steps: 1, sampling: { maxNewTokens: 4 } },
+ * })
+ * console.log(metrics[0]['env/reward_mean'] <= -2) // true
+ * ```
+ */
 export function createObjective(settings: ObjectiveSettings): Objective {
   const kind = settings.kind
   switch (kind) {

@@ -60,7 +60,18 @@ function scorerOver(options: ModelScorerOptions, ready: () => Promise<void>, sco
   } satisfies Scorer
 }
 
-/** The rewards alone, [rows, heads]: without the columns of a spread. */
+/**
+ * The rewards alone, [rows, heads]: without the columns of a spread.
+ *
+ * @example
+ * ```ts
+ * import { rewardsOf } from 'prudent/policy'
+ *
+ * // One reward a row, and two columns whose sum of squares is its variance.
+ * const values = Float32Array.of(1, 0.3, 0.4, 2, 0.6, 0.8)
+ * console.log([...rewardsOf({ values, heads: 3, spread: [1, 2], texts: [] })].join()) // 1,2
+ * ```
+ */
 export function rewardsOf({ values, heads, spread = [] }: HeadScores): Float32Array {
   if (spread.length === 0) return values
   return values.filter((_, index) => !spread.includes(index % heads))

@@ -25,14 +25,18 @@ export interface HeadScores {
 
 /** Rewards responses; may be shared by any number of policies. */
 export interface Scorer {
+  /** Scores of every response [rows, heads], in order; `prompts` are texts, `responses` ids of the policy's tokenizer. */
   score(prompts: readonly string[], responses: readonly Int32Array[], signal?: AbortSignal): Promise<HeadScores>
   /** For a caller that asks again and again until it leaves: a scorer that batches its callers waits for such ones, and for no others. */
   join?(): ScorerMember
 }
+/** One of a scorer's regular callers. */
 export interface ScorerMember extends Scorer {
+  /** Nobody waits for it any more. */
   leave(): void
 }
 
+/** What `rewardScorer` scores with. */
 export interface ModelScorerOptions {
   /** Sequence classifier with one output a head. */
   model: NativeModel
@@ -67,10 +71,13 @@ export interface TrainPolicyOptions extends TrainingContext {
   referenceMean?: Float32Array
   /** Replaces `settings.objective`. */
   objective?: Objective
+  /** Told what is odd but no error: a KL below zero, say. */
   onWarning?: (message: string) => void
 }
 
+/** What training came to. */
 export interface TrainPolicyResult {
+  /** PPO steps taken. */
   steps: number
   /** One entry a PPO step, under classic TRL's names plus `env/reward_mean`, `env/reward_std`, `objective/sigma_mean`, `objective/sigma_std`. */
   metrics: StepMetrics[]

@@ -20,10 +20,11 @@ import {
 import { type LoadServiceOptions, ScoringService } from './scoring-service.js'
 
 export type { Uncertainty } from './answers.js'
-export type { ScoreItem } from './item-encoder.js'
-export { type LoadServiceOptions, type ScoredItems, ScoringService } from './scoring-service.js'
-export type { ServiceOptions } from './settings.js'
+export type { EncodeItemsOptions, ScoreItem } from './item-encoder.js'
+export { type LoadServiceOptions, type ScoredItems, ScoringService, type ServiceParts } from './scoring-service.js'
+export type { ServiceOptions, ServiceSettings } from './settings.js'
 
+/** A service of one's own, or the model to make one of. */
 export type PrudentPluginOptions = {
   /** Every route but /health asks for it, as `Authorization: Bearer KEY`. */
   apiKey?: string | undefined
@@ -43,6 +44,19 @@ export type PrudentPluginOptions = {
 /**
  * `app.register(prudent, { model: 'DIR', prefix: '/reward' })`: POST /pooling, /classify, /score; GET /v1/models, /health, /ready, /metrics,
  * /openapi.json and a page at /. Hooks and error handling stay inside the prefix.
+ *
+ * @example
+ * ```ts
+ * import fastify from 'fastify'
+ * import prudent from 'prudent/fastify'
+ *
+ * const app = fastify()
+ * await app.register(prudent, { model: 'reward-model', prefix: '/reward' })
+ * const payload = { prompt: 'the', response: ['good', 'bad'] }
+ * const answer = await app.inject({ method: 'POST', url: '/reward/score', payload })
+ * console.log(answer.statusCode, answer.json().data.length) // 200 2
+ * await app.close()
+ * ```
  */
 export default async function prudent(app: FastifyInstance, options: PrudentPluginOptions): Promise<void> {
   const { service, owned } = await serviceOf(options)

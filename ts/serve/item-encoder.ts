@@ -15,6 +15,7 @@ export type ScoreItem =
   | { messages: readonly Message[] }
   | { prompt: string | readonly Message[]; response: string }
 
+/** How the items of one request become ids. */
 export interface EncodeItemsOptions {
   /** Add what the tokenizer adds (BOS and the like); default true. False takes messages as the template wrote them. */
   addSpecialTokens?: boolean | undefined

@@ -13,6 +13,7 @@ import { argumentError, PrudentError } from '../errors.js'
 import { type EncodeItemsOptions, ItemEncoder, type ScoreItem } from './item-encoder.js'
 import { type ServiceOptions, type ServiceSettings, serviceSettings } from './settings.js'
 
+/** How a service is loaded, and its limits. */
 export interface LoadServiceOptions extends ServiceOptions, Pick<ModelOptions, 'dtype' | 'device' | 'signal'> {
   /** What clients call the model; default: the folder's name, or the hub id. */
   name?: string | undefined
@@ -22,6 +23,7 @@ export interface LoadServiceOptions extends ServiceOptions, Pick<ModelOptions, '
   tokenizer?: string | undefined
 }
 
+/** A service of parts that its owner has made. */
 export interface ServiceParts {
   name: string
   model: ScoringModel
@@ -33,7 +35,9 @@ export interface ServiceParts {
   release?: () => Promise<void>
 }
 
+/** What `score` gives. */
 export interface ScoredItems {
+  /** One an item, in order. */
   rows: RowScore[]
   /** Tokens of all items. */
   tokens: number
@@ -45,10 +49,22 @@ const RECENT = 0.1
 /**
  * A reward model that answers many callers: items are rendered, encoded, batched and scored; a bounded number of requests is at work at a
  * time and the rest is refused (E_BUSY). Knows nothing of HTTP.
+ *
+ * @example
+ * ```ts
+ * import { ScoringService } from 'prudent/fastify'
+ *
+ * await using service = await ScoringService.load('reward-model', { maxQueuedRequests: 32 })
+ * const { rows } = await service.score([{ prompt: 'the', response: 'good' }, { text: 'a good answer' }])
+ * console.log(rows.length, rows[0].std !== null) // 2 true
+ * ```
  */
 export class ScoringService {
+  /** What clients call the model. */
   readonly name: string
+  /** Of every head, where the model's config names them. */
   readonly labels: readonly string[]
+  /** The limits, defaults filled in. */
   readonly settings: ServiceSettings
   readonly #model: ScoringModel
   readonly #encoder: ItemEncoder
@@ -76,7 +92,10 @@ export class ScoringService {
     this.#release = release
   }
 
-  /** Loads model and tokenizer of a Hugging Face folder or hub id; `dispose` frees them. */
+  /**
+   * Loads model and tokenizer of a Hugging Face folder or hub id; `dispose` frees them.
+   * @throws E_CONFIG naming the setting; E_NOT_FOUND, E_HUB, E_OFFLINE and all that `RewardModel.load` throws
+   */
   static async load(path: string, options: LoadServiceOptions = {}): Promise<ScoringService> {
     const { name, revision, tokenizer, dtype, device, signal, ...settings } = options
     parseSettings(settings)
@@ -111,6 +130,7 @@ export class ScoringService {
     await keepPrefix(model, await this.#encoder.constantPrefix(signal))
   }
 
+  /** Of its model. */
   get info(): ModelInfo {
     return this.#model.info()
   }
@@ -120,6 +140,7 @@ export class ScoringService {
     return this.#encoder.maxTokens
   }
 
+  /** Of its batcher, and the requests at work. */
   get statistics(): ScoreBatcherStatistics & { inFlight: number } {
     return { ...this.#batcher.statistics, inFlight: this.#atWork.size }
   }
@@ -194,6 +215,7 @@ export class ScoringService {
     await this.#release()
   }
 
+  /** `dispose()`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }

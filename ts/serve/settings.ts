@@ -37,5 +37,7 @@ export const serviceSettings = z.strictObject({
   trustRequestChatTemplate: z.boolean().default(false),
 })
 
+/** Limits and batching of a service. */
 export type ServiceSettings = z.infer<typeof serviceSettings>
+/** The same as one gives it: docs/serving.md has the defaults. */
 export type ServiceOptions = z.input<typeof serviceSettings>

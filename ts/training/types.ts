@@ -20,6 +20,7 @@ export interface TrainingContext {
    * `run`. They stop together, before a step, once the signal of any is aborted.
    */
   group?: NativeProcessGroup
+  /** After every step, with their number in all. */
   onStep?: (metrics: StepMetrics, total: number) => void
 }
 
