@@ -3,6 +3,7 @@
 //   sanitizers  the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer in prudent's own code. libtorch itself is not
 //               instrumented, so leaks (its registries live for ever) and container overflow (its vectors do not annotate) are off
 //               fuzzers among them run a minute each
+//   valgrind    the addon's life cycle under valgrind's memcheck (scripts/testing/valgrind.mjs)
 //   fuzz        the fuzzers of TypeScript's parsers with many inputs, from a seed that is printed
 //   nodes       the installed package under every Node that prudent runs on: npm's packages of Node go into the cache
 //   long        jest files named *.long.test.ts: the soak (models made, used and disposed of until memory would show a leak) and
@@ -12,11 +13,11 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runOrFail } from './setup/command.mjs'
 import { cacheFolder, root } from './setup/folders.mjs'
-import { resolveLibtorch } from './setup/libtorch.mjs'
-import { buildJobs, findDoctest } from './setup/native.mjs'
 import { filesBelow } from './setup/stamps.mjs'
-import { findBuildTools, findNpm } from './setup/tools.mjs'
+import { findNpm } from './setup/tools.mjs'
 import { runDoctest } from './testing/doctest.mjs'
+import { buildInstrumented } from './testing/instrumented.mjs'
+import { lifeCycleIsClean } from './testing/valgrind.mjs'
 
 const SANITIZER_OPTIONS = {
   // A test asks for more memory than there is, and an allocation that fails must return, as it does without sanitizers.
@@ -53,25 +54,15 @@ function isa() {
 }
 
 async function sanitizers() {
-  const build = join(root, 'build', 'sanitizers')
-  const { cmake, compiler, ninja, ccache } = findBuildTools()
-  const { folder } = await resolveLibtorch()
-  const settings = {
-    CMAKE_BUILD_TYPE: 'RelWithDebInfo',
-    CMAKE_CXX_COMPILER: compiler,
-    PRUDENT_LIBTORCH: folder,
-    PRUDENT_TESTS: 'ON',
-    PRUDENT_SANITIZE: 'address,undefined',
-    DOCTEST_INCLUDE: findDoctest(),
-    ...(ccache ? { CMAKE_CXX_COMPILER_LAUNCHER: ccache } : {}),
-  }
   say('building the C++ tests with sanitizers')
-  const definitions = Object.entries(settings).map(([name, value]) => `-D${name}=${value}`)
-  mkdirSync(build, { recursive: true })
-  await runOrFail('CMake', cmake, ['-S', root, '-B', build, '-G', ninja ? 'Ninja' : 'Unix Makefiles', ...definitions])
-  await runOrFail('the build', cmake, ['--build', build, '--target', 'cpp_tests', '--parallel', String(buildJobs())])
+  const tests = await buildInstrumented('sanitizers', 'address,undefined', ['cpp_tests'])
   say('C++ tests with sanitizers')
-  runAll(join(build, 'tests'), { ...SANITIZER_OPTIONS, PRUDENT_FUZZ_SECONDS: '60' })
+  runAll(tests, { ...SANITIZER_OPTIONS, PRUDENT_FUZZ_SECONDS: '60' })
+}
+
+async function valgrind() {
+  say("the addon's life cycle under valgrind")
+  totals[(await lifeCycleIsClean()) ? 'passed' : 'failed'] += 1
 }
 
 function fuzz() {
@@ -125,7 +116,7 @@ function long() {
   totals[status === 0 ? 'passed' : 'failed'] += files.length
 }
 
-const steps = { isa, sanitizers, fuzz, nodes, long }
+const steps = { isa, sanitizers, valgrind, fuzz, nodes, long }
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
 const unknown = wanted.filter((name) => !(name in steps))
 if (unknown.length > 0) {

@@ -70,7 +70,7 @@ export abstract class Trainer<Native extends NativeTrainer> extends Handle<Nativ
 export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
   /**
    * Its weights are the policy's own.
-   * @throws E_RANGE, E_TYPE naming the option; E_IO (`stateFolder`), E_OUT_OF_MEMORY
+   * @throws E_RANGE, E_TYPE naming the option; E_NOT_FOUND, E_IO (`stateFolder`), E_UNSUPPORTED, E_OUT_OF_MEMORY
    */
   static async create(model: Policy, options: TrainerOptions = {}): Promise<LanguageModelTrainer> {
     const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
@@ -110,7 +110,7 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
 export class RewardTrainer extends Trainer<NativeRewardTrainer> {
   /**
    * Its weights are the model's own.
-   * @throws E_RANGE, E_TYPE naming the option; E_IO (`stateFolder`), E_OUT_OF_MEMORY
+   * @throws E_RANGE, E_TYPE naming the option; E_NOT_FOUND, E_IO (`stateFolder`), E_UNSUPPORTED, E_OUT_OF_MEMORY
    */
   static async create(model: RewardModel, options: RewardTrainerOptions = {}): Promise<RewardTrainer> {
     const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
@@ -152,7 +152,7 @@ export class RewardTrainer extends Trainer<NativeRewardTrainer> {
  * ```
  */
 export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
-  /** @throws E_SHAPE when `initial` is not [heads, hidden]; E_RANGE, E_TYPE naming the option */
+  /** @throws E_SHAPE when `initial` is not [heads, hidden], E_NON_FINITE when it is not finite; E_RANGE, E_TYPE naming the option */
   static async create(features: FeatureCache, options: HeadsTrainerOptions): Promise<HeadsTrainer> {
     return new HeadsTrainer(await callNative(undefined, () => loadAddon().createHeadsTrainer(features.native, options)))
   }
