@@ -46,7 +46,7 @@ test('two shards at once end with the numbers of one process, and no shared stag
   expect(numbersOf('pair')).toEqual(numbersOf('whole'))
   const shared = results.flatMap(begun).filter((stage) => !/^(policies|calibration)-/.test(stage))
   expect(shared.length).toBeGreaterThan(5)
-  expect(new Set(shared).size).toBe(shared.length)
+  expect(shared.filter((stage, i) => shared.indexOf(stage) !== i)).toEqual([])
   for (const result of results) expect(result.stdout.trim()).toBe(path.join(runFolder('pair'), 'report.html'))
 }, 240_000)
 
