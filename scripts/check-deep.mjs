@@ -3,6 +3,7 @@
 //   sanitizers  the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer in prudent's own code. libtorch itself is not
 //               instrumented, so leaks (its registries live for ever) and container overflow (its vectors do not annotate) are off
 //               fuzzers among them run a minute each
+//   threads     the executor, with models that train and score on its lanes, under ThreadSanitizer (scripts/testing/races.mjs)
 //   valgrind    the addon's life cycle under valgrind's memcheck (scripts/testing/valgrind.mjs)
 //   fuzz        the fuzzers of TypeScript's parsers with many inputs, from a seed that is printed
 //   nodes       the installed package under every Node that prudent runs on: npm's packages of Node go into the cache
@@ -17,6 +18,7 @@ import { filesBelow } from './setup/stamps.mjs'
 import { findNpm } from './setup/tools.mjs'
 import { runDoctest } from './testing/doctest.mjs'
 import { buildInstrumented } from './testing/instrumented.mjs'
+import { buildRaceTests, RACE_OPTIONS, showsRaces } from './testing/races.mjs'
 import { lifeCycleIsClean } from './testing/valgrind.mjs'
 
 const SANITIZER_OPTIONS = {
@@ -58,6 +60,14 @@ async function sanitizers() {
   const tests = await buildInstrumented('sanitizers', 'address,undefined', ['cpp_tests'])
   say('C++ tests with sanitizers')
   runAll(tests, { ...SANITIZER_OPTIONS, PRUDENT_FUZZ_SECONDS: '60' })
+}
+
+async function threads() {
+  say('the executor under ThreadSanitizer')
+  await showsRaces()
+  const { passed, failed } = runDoctest(await buildRaceTests(), { env: RACE_OPTIONS })
+  totals.passed += passed
+  totals.failed += failed
 }
 
 async function valgrind() {
@@ -116,7 +126,7 @@ function long() {
   totals[status === 0 ? 'passed' : 'failed'] += files.length
 }
 
-const steps = { isa, sanitizers, valgrind, fuzz, nodes, long }
+const steps = { isa, sanitizers, threads, valgrind, fuzz, nodes, long }
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps)
 const unknown = wanted.filter((name) => !(name in steps))
 if (unknown.length > 0) {
@@ -127,10 +137,10 @@ if (unknown.length > 0) {
 }
 setUp()
 if (
-  wanted.some((name) => name === 'isa' || name === 'sanitizers') &&
+  wanted.some((name) => ['isa', 'sanitizers', 'threads'].includes(name)) &&
   !existsSync(join(root, 'build', 'cmake', 'tests'))
 ) {
-  say('isa and sanitizers need doctest (Debian package: doctest-dev)')
+  say('isa, sanitizers and threads need doctest (Debian package: doctest-dev)')
   process.exit(1)
 }
 try {
