@@ -53,6 +53,7 @@ training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   result.early_stopping = options.flag("earlyStopping", std::nullopt);
   result.target_kl = options.number("targetKl", std::nullopt, kPositive);
   result.activation_checkpointing = options.flag("activationCheckpointing", false);
+  result.optimizer.update_in_backward = options.flag("updateInBackward", false);
   options.finish();
   return result;
 }

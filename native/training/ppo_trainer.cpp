@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -198,38 +199,55 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, i
   // host waits once.
   std::vector<at::Tensor> parts;
   std::vector<double> counts;
-  for (const PpoMicroBatch& batch : micro) {
-    job.poll();
-    const PolicyForward forward =
-        ready ? *std::exchange(ready, std::nullopt)
-              : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
-    at::Tensor sums;
-    const at::Tensor loss =
-        kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
-                               batch.advantages, batch.returns, batch.length, loss_options, &sums);
-    const int64_t count = batch.prediction.predicted();
-    if (&batch == &micro.back()) optimizer_.start_reducing();
-    optimizer_.backward(count < tokens ? loss.mul(static_cast<double>(count) / static_cast<double>(tokens)) : loss,
-                        /*only_one=*/micro.size() == 1);
-    const at::Tensor ratio_error = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
-    parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), ratio_error.to(at::kDouble).view({1})}));
-    counts.push_back(static_cast<double>(count));
-  }
-  optimizer_.finish_reducing();
   UpdateStatistics statistics;
   double ratio_error = 0;
-  const at::Tensor all = parts_of_all_ranks(parts, counts, optimizer_.group());
-  for (int64_t i = 0; i < all.size(0); ++i) {
-    const at::Tensor part = all.select(0, i);
-    statistics.add(kernels::ppo_loss_stats(part.narrow(0, 0, kLossSums), loss_options), part.select(0, kLossSums).item<double>(),
-                   static_cast<int64_t>(part.select(0, kLossSums + 2).item<double>()));
-    ratio_error = std::max(ratio_error, part.select(0, kLossSums + 1).item<double>());
-  }
-  if (statistics.ratio_mean() > options_.ratio_threshold) {
-    statistics.mark_skipped();
-    optimizer_.zero_gradients();
-  }
-  check_finite_loss(statistics.loss());
+  // -> whether the gradients count. It hangs on the forwards alone, so it can be known before the last backward.
+  const auto judge = [&] {
+    statistics = {};
+    const at::Tensor all = parts_of_all_ranks(parts, counts, optimizer_.group());
+    for (int64_t i = 0; i < all.size(0); ++i) {
+      const at::Tensor part = all.select(0, i);
+      statistics.add(kernels::ppo_loss_stats(part.narrow(0, 0, kLossSums), loss_options),
+                     part.select(0, kLossSums).item<double>(),
+                     static_cast<int64_t>(part.select(0, kLossSums + 2).item<double>()));
+      ratio_error = std::max(ratio_error, part.select(0, kLossSums + 1).item<double>());
+    }
+    const bool skipped = statistics.ratio_mean() > options_.ratio_threshold;
+    if (skipped) statistics.mark_skipped();
+    check_finite_loss(statistics.loss());
+    return !skipped;
+  };
+  const bool judged_first = options_.optimizer.update_in_backward;  // what the backward has updated cannot be taken back
+  const auto pass = [&](const std::function<void()>& before_last) {
+    parts.clear();
+    counts.clear();
+    for (const PpoMicroBatch& batch : micro) {
+      job.poll();
+      const PolicyForward forward =
+          ready ? *std::exchange(ready, std::nullopt)
+                : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
+      at::Tensor sums;
+      at::Tensor loss =
+          kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,
+                                 batch.advantages, batch.returns, batch.length, loss_options, &sums);
+      const int64_t count = batch.prediction.predicted();
+      if (count < tokens) loss = loss.mul(static_cast<double>(count) / static_cast<double>(tokens));
+      const at::Tensor distance = largest_ratio_error(forward.logprobs.detach(), batch.old_logprobs.squeeze(0));
+      parts.push_back(at::cat({sums, forward.entropy.sum(at::kDouble).view({1}), distance.to(at::kDouble).view({1})}));
+      counts.push_back(static_cast<double>(count));
+      if (&batch == &micro.back()) {
+        if (judged_first && !judge()) {
+          optimizer_.zero_gradients();
+          loss = loss.mul(0.0);
+        }
+        before_last();
+      }
+      optimizer_.backward(loss, /*only_one=*/micro.size() == 1);
+    }
+  };
+  const std::optional<double> norm = optimizer_.run(lr, pass);
+  if (norm) return {statistics.values(*norm), ratio_error};
+  if (!judge()) optimizer_.zero_gradients();
   job.poll();
   return {statistics.values(optimizer_.step(lr)), ratio_error};
 }

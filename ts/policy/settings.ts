@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { schedule, seed, sharePrefixes } from '../config/blocks.js'
-import { optimiserState, shardOptimiser } from '../training/settings.js'
+import { optimiserState, shardOptimiser, updateInBackward } from '../training/settings.js'
 
 /** Adam as classic TRL sets it up: no weight decay, no clipping. */
 export const ppoOptimiser = z
@@ -139,6 +139,7 @@ export const ppoSettings = z.strictObject({
   sharePrefixes,
   optimiserState,
   shardOptimiser,
+  updateInBackward,
   activationCheckpointing: z
     .boolean()
     .default(false)

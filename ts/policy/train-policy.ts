@@ -231,6 +231,7 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
     ...{ oldLogprobs, shareForward, sharePrefixes },
     microBatchTokens: settings.batchTokens,
     activationCheckpointing: settings.activationCheckpointing,
+    updateInBackward: settings.updateInBackward,
     klEstimator: settings.kl.estimator,
   }
 }

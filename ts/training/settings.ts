@@ -23,7 +23,7 @@ const activationCheckpointing = z
     'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
   )
 
-const updateInBackward = z
+export const updateInBackward = z
   .boolean()
   .default(false)
   .describe(

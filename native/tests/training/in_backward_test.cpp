@@ -10,6 +10,7 @@
 #include "support/temporary_folder.h"
 #include "training/golden.h"
 #include "training/language_model_trainer.h"
+#include "training/ppo_case.h"
 #include "training/reward_trainer.h"
 #include "training/tolerances.h"
 
@@ -160,4 +161,64 @@ TEST_CASE("mapped state: the same bits as one in memory, and either goes on from
   const auto model = hashed_model("gpt2", 3, 1);
   CHECK(error_code([&] { RewardTrainer(model, {.optimizer = {.state_folder = folder.file("absent")}, .batch_tokens = 1000}); }) ==
         "E_NOT_FOUND");
+}
+
+namespace {
+
+struct PpoTrained {
+  models::NamedTensors parameters;
+  training::PpoStats stats;
+};
+
+// The recorded step of a case, all of its epochs and mini-batches.
+PpoTrained ppo_step(size_t index, bool inside, double max_grad_norm, int64_t micro_batch_tokens, double ratio_threshold = 10) {
+  const PpoCase test(index);
+  training::PpoTrainerOptions options = test.options;
+  options.optimizer.update_in_backward = inside;
+  options.optimizer.max_grad_norm = max_grad_norm;
+  options.micro_batch_tokens = micro_batch_tokens;
+  options.ratio_threshold = ratio_threshold;
+  training::PpoTrainer trainer(test.policy, test.reference, options);
+  PpoTrained result;
+  result.stats = trainer.step(*test.evaluate(), test.input, Job());
+  result.parameters = copies(test.policy->parameters());
+  return result;
+}
+
+double statistics_error(const PpoTrained& a, const PpoTrained& b) {
+  double worst = a.stats.size() == b.stats.size() ? 0 : 1e9;
+  for (size_t i = 0; i < std::min(a.stats.size(), b.stats.size()); ++i) {
+    if (a.stats[i].first.rfind("time/", 0) == 0) continue;
+    worst = std::max(worst, std::abs(a.stats[i].second - b.stats[i].second) / std::max(0.1, std::abs(b.stats[i].second)));
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("in backward: PPO steps are those of an update afterwards, clipped or not, in one micro-batch or several") {
+  for (const size_t index : {size_t{0}, size_t{1}, size_t{3}}) {
+    for (const double norm : {0.0, 0.05}) {
+      for (const int64_t tokens : {1000, 20}) {
+        CAPTURE(index);
+        CAPTURE(norm);
+        CAPTURE(tokens);
+        const PpoTrained after = ppo_step(index, false, norm, tokens), inside = ppo_step(index, true, norm, tokens);
+        CHECK(largest_difference(inside.parameters, after.parameters) < kTenStepsTolerance);
+        CHECK(statistics_error(inside, after) < kTenStepsTolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("in backward: a PPO update above the ratio threshold counts as one of zero gradients") {
+  // Any ratio is above it, so the moments decay and nothing is learnt; weight decay is 0 in the recorded cases.
+  constexpr double kNone = 1e-6;
+  for (const int64_t tokens : {1000, 20}) {
+    const PpoTrained after = ppo_step(0, false, 0, tokens, kNone), inside = ppo_step(0, true, 0, tokens, kNone);
+    CHECK(same_bits(inside.parameters, after.parameters));
+    CHECK(statistics_error(inside, after) == 0);
+    // Twin: without the threshold something is.
+    CHECK_FALSE(same_bits(inside.parameters, ppo_step(0, true, 0, tokens).parameters));
+  }
 }

@@ -65,7 +65,7 @@ function failureOf(parameters: readonly string[], said: string, how: string, log
   if (code !== undefined && Object.hasOwn(ERROR_CODES, code))
     return new PrudentError(code as ErrorCode, `${command}: ${found?.[2]} (log: ${log})`)
   const last = said.trimEnd().split('\n').slice(-5).join('\n')
-  return new PrudentError('E_STATE', `${command} ended with ${how} (log: ${log}):\n${last}`, { received: how })
+  return new PrudentError('E_DISTRIBUTED', `${command} ended with ${how} (log: ${log}):\n${last}`, { received: how })
 }
 
 /** The same command by several processes together, as a launcher would start it. The output is that of rank 0. */
@@ -84,7 +84,8 @@ export async function runRanks(
   const results = await Promise.allSettled(ranks)
   const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   // The others only say that one is gone.
-  const cause = failures.find((error) => (error as PrudentError).code !== 'E_DISTRIBUTED') ?? failures[0]
+  const isOwn = (error: PrudentError) => error.code !== 'E_DISTRIBUTED' || error.received !== undefined
+  const cause = failures.find((error) => isOwn(error as PrudentError)) ?? failures[0]
   if (cause !== undefined) throw cause
   return (results[0] as PromiseFulfilledResult<string>).value
 }
