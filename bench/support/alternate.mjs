@@ -11,7 +11,7 @@ import { busyTicks, loadAverage, TICKS_PER_SECOND, withMachine } from './machine
 const SHORTEST_JUDGED = 0.2
 
 /** One run of one contestant. @returns {Promise<Sample>} */
-export async function timeOnce(side, params = {}) {
+async function timeOnce(side, params) {
   side.resetPeak()
   const before = { ...side.usage(), busy: busyTicks(), at: performance.now() }
   const result = await side.call('run', params)
@@ -34,9 +34,9 @@ const QUIET = 0.2
 const REPEATS = 2
 
 /** A turn of a side that was idle while the others had theirs. `steps`: the run before it is not timed. */
-function takeTurn({ side, params, steps }) {
+function takeTurn({ side, params = {}, steps }) {
   return withMachine(async () => {
-    if (steps) await side.call('run', params ?? {})
+    if (steps) await side.call('run', params)
     return timeOnce(side, params)
   })
 }
@@ -62,9 +62,9 @@ export async function alternate(contestants, { rounds, warmups, progress = () =>
   const samples = new Map(contestants.map(({ name }) => [name, []]))
   for (let round = -warmups; round < rounds; round++) {
     for (const contestant of contestants) {
-      const { name, side, params, steps } = contestant
+      const { name, steps } = contestant
       if (round < 0 && steps) continue
-      const sample = round < 0 ? await withMachine(() => timeOnce(side, params)) : await timeQuietly(contestant)
+      const sample = await (round < 0 ? takeTurn(contestant) : timeQuietly(contestant))
       const when = round < 0 ? 'warm-up' : `round ${round + 1}/${rounds}`
       const busy = sample.othersBusy > QUIET ? ` (others kept ${sample.othersBusy.toFixed(1)} cores busy)` : ''
       progress(`${when} ${name}: ${sample.seconds.toPrecision(4)} s${busy}`)

@@ -43,14 +43,13 @@ const existingJudge = z.strictObject({
 export type ExistingJudge = z.output<typeof existingJudge>
 
 /** The paper's figures 2 to 5 and its theorems: `prudent theory`. */
-const theory = z
+export const theorySection = z
   .strictObject({
     draws: count.default(100_000).describe('Reward estimates drawn in each setting'),
     dimension: z.int().min(2).multipleOf(2).default(1000).describe('Responses; even'),
   })
   .nullable()
   .prefault({})
-  .describe('prudent theory beside the study; null leaves it out')
 
 /** Table 1, figures 1, 6 and 9 as `prudent evaluate` makes them. */
 const evaluate = z
@@ -67,8 +66,8 @@ const evaluate = z
   .default(null)
   .describe('prudent evaluate on the reward models of the study; null leaves it out')
 
-/** What a paired test of two variances needs. */
-const FEWEST_HEADS = 3
+/** What a paired test of two variances needs: Pitman-Morgan has no degrees of freedom below three pairs. */
+export const FEWEST_HEADS = 3
 
 const threshold = z.number()
 
@@ -135,7 +134,7 @@ export const studyConfigSchema = z
           ),
       })
       .prefault({}),
-    theory,
+    theory: theorySection.describe('prudent theory beside the study; null leaves it out'),
     evaluate,
     sources: studySources
       .nullable()

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { dataReference, dtype, modelReference, pathText, seed } from '../../config/blocks.js'
 import { promptSettings } from '../../policy/prompts.js'
 import { objectiveSettings, ppoSettings } from '../../policy/settings.js'
+import { FEWEST_HEADS, theorySection } from '../../study/config.js'
 import { judgeConfigSchema } from '../../study/judge/config.js'
 import { ensembleRun, policyRun, rewardRun } from '../train/schemas.js'
 
@@ -30,15 +31,6 @@ const benchmark = z
   .default(null)
   .describe('RewardBench and the variances over heads (table 1, figures 1, 6 and 9); null leaves them out')
 
-const theory = z
-  .strictObject({
-    draws: count.default(100_000).describe('Reward estimates drawn in each setting'),
-    dimension: z.int().min(2).multipleOf(2).default(1000).describe('Responses; even'),
-  })
-  .nullable()
-  .prefault({})
-  .describe('Figures 2 to 5; null leaves them out')
-
 const judge = z.strictObject({
   model: modelReference.describe('Sequence classifier; with several outputs their mean is the score'),
   tokenizer: modelReference.optional(),
@@ -52,9 +44,6 @@ const judge = z.strictObject({
   dtype: dtype.default('auto'),
 })
 
-/** Pitman-Morgan has no degrees of freedom below three pairs. */
-const FEWEST_HEADS = 3
-
 export const experimentConfig = z
   .strictObject({
     task: z.literal('experiment').default('experiment'),
@@ -66,7 +55,7 @@ export const experimentConfig = z
       .describe(
         'That train at once: ranks of the reward model and of the ensemble, then policies side by side. Default: one a GPU; one on the CPU',
       ),
-    theory,
+    theory: theorySection.describe('Figures 2 to 5; null leaves them out'),
     reward: rewardRun.omit({ task: true, device: true }),
     ensemble: ensembleRun.omit({ task: true, device: true, model: true, tokenizer: true }),
     benchmark,
