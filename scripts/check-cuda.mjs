@@ -1,7 +1,7 @@
 // Compiles every CUDA source to an object, without a GPU: *_cuda.cu with nvcc for sm_86 and sm_90 (device code sees
 // cuda_runtime only), *_cuda_host.cpp with the C++ compiler against whatever libtorch is there, a CPU wheel too.
 // Incremental: an object is made again when its source, a header that it includes or the compiler changed.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { run } from './setup/command.mjs'
 import { findNvccThorough } from './setup/cuda.mjs'
@@ -10,6 +10,7 @@ import { resolveLibtorch } from './setup/libtorch.mjs'
 import { buildJobs } from './setup/native.mjs'
 import { filesBelow, readJson, writeJson } from './setup/stamps.mjs'
 import { findBuildTools, toolIdentity } from './setup/tools.mjs'
+import { emptyTotals, leaveForSum } from './testing/totals.mjs'
 
 const ARCHITECTURES = ['sm_86', 'sm_90']
 const out = join(root, 'build', 'cuda')
@@ -102,8 +103,8 @@ async function inParallel(items, workers, work) {
   await Promise.all(Array.from({ length: workers }, worker))
 }
 
-function conclude(totals) {
-  if (process.env.PRUDENT_CI_TOTALS) appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify(totals)}\n`)
+function finish(totals) {
+  leaveForSum(totals)
   process.exitCode = totals.failed > 0 ? 1 : 0
 }
 
@@ -112,19 +113,21 @@ if (!nvcc) {
   process.stdout.write(
     'CUDA compile check SKIPPED: there is no nvcc on PATH, in $CUDA_HOME or /usr/local/cuda, or from PyPI (nvidia-cuda-nvcc)\n',
   )
-  conclude({ passed: 0, failed: 0, skipped: ['CUDA compile check'] })
+  finish({ ...emptyTotals(), skipped: ['CUDA compile check'] })
 } else {
-  const totals = { passed: 0, failed: 0, skipped: [] }
+  const totals = emptyTotals()
   const all = tasks(nvcc, findBuildTools().compiler, await resolveLibtorch(), await toolkitInclude(nvcc))
   let compiled = 0
   await inParallel(all, buildJobs(), async (task) => {
     const result = await compile(task)
     totals[result.ok ? 'passed' : 'failed'] += 1
     if (!result.fresh) compiled += 1
-    if (!result.ok) process.stdout.write(`${task.name}: FAILED\n${result.output}\n`)
+    if (result.ok) return
+    totals.failures.push(`CUDA compile check: ${task.name}`)
+    process.stdout.write(`${task.name}: FAILED\n${result.output}\n`)
   })
   process.stdout.write(
     `CUDA compile check (${nvcc}): ${all.length} objects, ${compiled} compiled now, ${totals.failed} failed\n`,
   )
-  conclude(totals)
+  finish(totals)
 }

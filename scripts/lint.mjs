@@ -1,6 +1,5 @@
 // All checks of text: formatting (biome, clang-format), types, documentation of the public names, the arrow of imports, house rules. `--fix` formats.
 import { spawnSync } from 'node:child_process'
-import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkImports } from './lint/imports.mjs'
 import { checkPackage } from './lint/package.mjs'
@@ -8,17 +7,18 @@ import { checkTexts } from './lint/texts.mjs'
 import { root } from './setup/folders.mjs'
 import { filesBelow } from './setup/stamps.mjs'
 import { findOnPath } from './setup/tools.mjs'
+import { leaveForSum } from './testing/totals.mjs'
 
 const fix = process.argv.includes('--fix')
-let failed = 0
 let passed = 0
 const skipped = []
+const failures = []
 
 function conclude(name, problems) {
   for (const problem of problems) process.stdout.write(`${problem}\n`)
   process.stdout.write(`lint: ${name}: ${problems.length === 0 ? 'ok' : 'FAILED'}\n`)
   if (problems.length === 0) passed += 1
-  else failed += 1
+  else failures.push(`lint: ${name}`)
 }
 
 function runTool(name, command, args) {
@@ -72,7 +72,5 @@ else {
   process.stdout.write('lint: package check SKIPPED: nothing is built (npm run build)\n')
 }
 
-// .ci/run adds up what its steps write here.
-if (process.env.PRUDENT_CI_TOTALS)
-  appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify({ passed, failed, skipped })}\n`)
-process.exitCode = failed > 0 ? 1 : 0
+leaveForSum({ passed, failed: failures.length, skipped, failures })
+process.exitCode = failures.length > 0 ? 1 : 0

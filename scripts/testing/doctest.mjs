@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { basename } from 'node:path'
 
-/** @returns {{ passed: number, failed: number, skipped: string[] }} test cases */
+/** @returns {{ passed: number, failed: number, skipped: string[], failures: string[] }} test cases */
 export function runDoctest(executable, { args = [], env = {} } = {}) {
   const name = basename(executable)
   const begun = Date.now()
@@ -18,7 +18,14 @@ export function runDoctest(executable, { args = [], env = {} } = {}) {
   if (!totals) process.stdout.write(`${name}: ended without a summary (${signal ?? `status ${status}`})\n`)
   process.stdout.write(`${name}: ${passed} passed, ${failed} failed in ${seconds} s\n`)
   const skipped = skippedCount > 0 && args.length === 0 ? skippedNames(executable, skippedCount) : []
-  return { passed, failed: status === 0 ? failed : Math.max(1, failed), skipped }
+  const allFailed = status === 0 ? failed : Math.max(1, failed)
+  return { passed, failed: allFailed, skipped, failures: allFailed > 0 ? failedNames(name, stdout ?? '') : [] }
+}
+
+/** doctest heads what it prints of a case by its name; an executable that died says no more than its own. */
+function failedNames(executable, stdout) {
+  const cases = [...stdout.matchAll(/^TEST CASE:\s+(.+)$/gm)].map(([, name]) => `${executable}: ${name}`)
+  return cases.length > 0 ? [...new Set(cases)] : [executable]
 }
 
 /** Names of the cases that carry doctest::skip(). */

@@ -7,15 +7,19 @@ function matches(pattern, name) {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : pattern === name
 }
 
-/** @returns {{ unlisted: number, lines: string[] }} */
+/** One line a row of test/skips.json that excused something, one a test that no row excuses.
+ * @returns {{ unlisted: string[], lines: string[] }} */
 export function checkSkips(skipped, file = join(root, 'test', 'skips.json')) {
+  const unlisted = []
+  const excused = new Map()
   const rows = JSON.parse(readFileSync(file, 'utf8'))
-  let unlisted = 0
-  const lines = skipped.map((name) => {
+  for (const name of skipped) {
     const row = rows.find(({ test }) => matches(test, name))
-    if (row?.reason) return `skipped: ${name}: ${row.reason}`
-    unlisted += 1
-    return `skipped without a row in test/skips.json: ${name}`
-  })
-  return { unlisted, lines }
+    if (row?.reason) excused.set(row, [...(excused.get(row) ?? []), name])
+    else unlisted.push(name)
+  }
+  const lines = [...excused].map(([{ test, reason }, names]) =>
+    names.length === 1 ? `skipped: ${names[0]}: ${reason}` : `skipped: ${test} (${names.length} tests): ${reason}`,
+  )
+  return { unlisted, lines: [...lines, ...unlisted.map((name) => `skipped without a row in test/skips.json: ${name}`)] }
 }

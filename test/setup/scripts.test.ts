@@ -88,17 +88,35 @@ test('a skip without a row in test/skips.json is a failure; a row needs a reason
   const result = evaluate(
     clone,
     `import { checkSkips } from './scripts/testing/skips.mjs'
-     console.log(JSON.stringify(checkSkips(['listed', 'all of these', 'no reason', 'unknown'])))`,
+     console.log(JSON.stringify(checkSkips(['listed', 'all of these', 'no reason', 'unknown', 'all of those'])))`,
   )
   expect(result).toEqual({
-    unlisted: 2,
+    unlisted: ['no reason', 'unknown'],
     lines: [
       'skipped: listed: because',
-      'skipped: all of these: because',
+      'skipped: all of * (2 tests): because',
       'skipped without a row in test/skips.json: no reason',
       'skipped without a row in test/skips.json: unknown',
     ],
   })
+})
+
+test('the sum of all steps names what failed in its last lines, above the totals', () => {
+  using clone = new SmallClone()
+  clone.write('test/skips.json', JSON.stringify([{ test: 'later', reason: 'because' }]))
+  clone.write(
+    'totals',
+    [
+      { passed: 3, failed: 1, skipped: ['later'], failures: ['the suite adds'] },
+      { passed: 2, failed: 0, skipped: [] },
+    ]
+      .map((step) => `${JSON.stringify(step)}\n`)
+      .join(''),
+  )
+  const env = { PRUDENT_CI_TOTALS: join(clone.root, 'totals') }
+  const { status, stdout } = script(clone, 'testing/sum.mjs', [], env)
+  expect(stdout).toBe('skipped: later: because\nfailed: the suite adds\n5 passed, 1 failed, 1 skipped\n')
+  expect(status).toBe(1)
 })
 
 test('new:op writes every part of an operation once, and refuses names that are taken or wrong', () => {
@@ -127,5 +145,10 @@ test('without nvcc the CUDA check says so and counts as a listed skip', () => {
   const { status, stdout } = script(clone, 'check-cuda.mjs', [], env)
   expect(stdout).toMatch(/SKIPPED: there is no nvcc/)
   expect(status).toBe(0)
-  expect(JSON.parse(readFileSync(totals, 'utf8'))).toEqual({ passed: 0, failed: 0, skipped: ['CUDA compile check'] })
+  expect(JSON.parse(readFileSync(totals, 'utf8'))).toEqual({
+    passed: 0,
+    failed: 0,
+    skipped: ['CUDA compile check'],
+    failures: [],
+  })
 })
