@@ -11,11 +11,11 @@ void add_row(const EmbeddingBackward& args, int64_t i) {
   S* sum = static_cast<S*>(args.sums) + args.rows[i] * args.width;
   each_vector(
       args.width, [&](int64_t at, int64_t n) __attribute__((always_inline)) {
-        Vec total = load_at(sum + at, n);
+        Vec total = {};  // of these tokens alone: added to what is there the same as from a sum of its own
         for (int64_t t = args.starts[i]; t < args.starts[i + 1]; ++t) {
           total += load_at(grad + args.tokens[t] * args.width + at, n);
         }
-        store_at(sum + at, total, n);
+        store_at(sum + at, load_at(sum + at, n) + total, n);
       });
 }
 
