@@ -8,6 +8,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/common/operand.h"
 #include "kernels/common/vec.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
@@ -93,14 +94,6 @@ PRUDENT_VEC void cut(__m512 x, __m512i (&planes)[kPlanes]) {
 // Words of two fp32 vectors that are neighbours in depth: `first` in the lower half.
 PRUDENT_VEC __m512i words_of(__m512i first, __m512i second) { return _mm512_or_si512(_mm512_srli_epi32(first, 16), second); }
 
-// A matrix operand as tiles see it: `outer` is its row (left) or column (right), `depth` what is summed over.
-template <typename T>
-struct Operand {
-  const T* data;
-  int64_t stride;        // items from one outer index to the next (depth_contiguous) or from one depth to the next
-  int64_t outer, depth;  // valid extents from `data` on; what lies beyond reads as 0
-};
-
 // r[i][w]: word w (depth 2w, 2w + 1) of outer index i, depth lying contiguously in memory.
 template <int kPlanes>
 PRUDENT_VEC void words_along(const Operand<float>& x, __m512i (&r)[kPlanes][16]) {
@@ -152,8 +145,6 @@ PRUDENT_VEC void words_across(const Operand<Bf16>& x, __m512i (&r)[kPlanes][16])
     r[0][w] = _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
   }
 }
-
-enum class Side { Left, Right };
 
 // One tile of each plane, written at to, to + kTileBytes, …
 template <Side kSide, bool kDepthContiguous, int kPlanes, typename T>

@@ -63,7 +63,7 @@ struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
 }  // namespace
 
 at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activation activation) {
-  if (!matmul_on_tiles(x)) {
+  if (!matmul_is_ours(x)) {
     return geglu(linear(x, weights.gate, {.bias = weights.gate_bias}), linear(x, weights.up, {.bias = weights.up_bias}),
                  activation);
   }
@@ -80,7 +80,7 @@ at::Tensor gated_feed_forward(const at::Tensor& x, const GatedWeights& weights, 
                               const DownProjection& down) {
   const bool differentiated =
       is_differentiated({x, weights.gate, weights.up, weights.gate_bias, weights.up_bias, down.weight, down.bias, down.residual});
-  if (differentiated || !matmul_on_tiles(x)) {
+  if (differentiated || !matmul_is_ours(x)) {
     return linear(gated_linear(x, weights, activation), down.weight,
                   {.bias = down.bias, .residual = down.residual, .value_is_read = down.value_is_read});
   }

@@ -69,7 +69,7 @@ at::Tensor input_gradient(const at::Tensor& grad_y, const at::Tensor& weight, We
 at::Tensor bias_gradient(const at::Tensor& grad_y) { return activation_backward(grad_y, {}, std::nullopt, true).grad_bias; }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options) {
-  if (!matmul_on_tiles(x)) return linear_reference(x, weight, options);
+  if (!matmul_is_ours(x)) return linear_reference(x, weight, options);
   if (is_differentiated({weight})) forget_packed_weights(weight);
   const int64_t activation = options.activation ? static_cast<int64_t>(*options.activation) : kNoActivation;
   return LinearNode::apply(x, weight, optional_of(options.bias), optional_of(options.residual), activation,

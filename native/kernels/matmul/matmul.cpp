@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
+#include "core/cpu.h"
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/matmul/matmul_kernel.h"
@@ -76,12 +77,8 @@ void check_epilogue(const at::Tensor& left, const at::Tensor& right, const Matmu
 
 const void* data_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
 
-void run_tiles(const MatmulArgs& args) {
-#ifdef PRUDENT_AMX
-  if (args.rows > 0 && args.columns > 0) amx::matmul_run(args);
-#else
-  static_cast<void>(args);  // matmul_on_tiles is never true
-#endif
+void run(const MatmulArgs& args) {
+  if (args.rows > 0 && args.columns > 0) matmul_engine().run(args);
 }
 
 // The bare product; both operands dense in one dimension, out in its rows.
@@ -105,8 +102,8 @@ struct TileOrder {
 };
 constexpr int64_t kTileRows = 32;
 
-at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue,
-                    const TileOrder& order) {
+at::Tensor on_engine(const at::Tensor& left_in, const at::Tensor& right_in, const MatmulEpilogue& epilogue,
+                     const TileOrder& order) {
   const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
   const at::Tensor gate = epilogue.gate.defined() ? with_dense_dimension(epilogue.gate) : at::Tensor();
   const at::Tensor bias = epilogue.bias.defined() ? epilogue.bias.contiguous() : at::Tensor();
@@ -132,23 +129,24 @@ at::Tensor on_tiles(const at::Tensor& left_in, const at::Tensor& right_in, const
   args.saved_gate = saves && gate.defined() ? epilogue.saved_gate->mutable_data_ptr() : nullptr;
   const at::Tensor packed = epilogue.keep_weights ? packed_weights(args, right_in, epilogue.gate) : at::Tensor();
   args.packed_right = data_or_null(packed);
-  run_tiles(args);
+  run(args);
   return out;
 }
 
 }  // namespace
 
-bool matmul_on_tiles(const at::Tensor& operand) {
-  return operand.device().is_cpu() && has_amx() &&
-         (operand.scalar_type() == at::kFloat || operand.scalar_type() == at::kBFloat16);
+bool matmul_is_ours(const at::Tensor& operand) {
+  if (!operand.device().is_cpu() || isa() == Isa::Baseline) return false;
+  if (operand.scalar_type() == at::kBFloat16) return has_amx() || !cpu_info().bf16;
+  return operand.scalar_type() == at::kFloat;
 }
 
 at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, const MatmulEpilogue& epilogue) {
   check_operands(left, right, "right");
   check_epilogue(left, right, epilogue);
   const bool empty = left.numel() == 0 || right.numel() == 0;
-  return matmul_on_tiles(left) && !empty ? on_tiles(left, right, epilogue, {.rows = left.size(0)})
-                                         : matmul_reference(left, right, epilogue);
+  return matmul_is_ours(left) && !empty ? on_engine(left, right, epilogue, {.rows = left.size(0)})
+                                        : matmul_reference(left, right, epilogue);
 }
 
 at::Tensor matmul_after_gated(const at::Tensor& left, const GatedProduct& gated, const at::Tensor& right,
@@ -160,14 +158,14 @@ at::Tensor matmul_after_gated(const at::Tensor& left, const GatedProduct& gated,
   const int64_t rows = left.size(0);
   const bool empty = left.numel() == 0 || gated.right.numel() == 0 || right.numel() == 0;
   const bool whole_tiles = left.scalar_type() == at::kBFloat16 && gated.right.size(1) % kTileRows == 0;
-  if (!matmul_on_tiles(left) || empty || !whole_tiles) {
+  if (!has_amx() || !matmul_is_ours(left) || empty || !whole_tiles) {
     return matmul(matmul(left, gated.right, gated.epilogue), right, epilogue);
   }
   // Checked as the product of a tensor of this shape would be.
-  const at::Tensor middle = on_tiles(left, gated.right, gated.epilogue, {.rows = rows, .out = true});
+  const at::Tensor middle = on_engine(left, gated.right, gated.epilogue, {.rows = rows, .out = true});
   check_operands(middle, right, "right");
   check_epilogue(middle.narrow(0, 0, rows), right, epilogue);
-  return on_tiles(middle, right, epilogue, {.rows = rows, .left = true});
+  return on_engine(middle, right, epilogue, {.rows = rows, .left = true});
 }
 
 void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& right_in, bool accumulate) {
@@ -178,7 +176,7 @@ void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& r
   PRUDENT_CHECK(fp32 || (!accumulate && out.scalar_type() == left_in.scalar_type()), "E_DTYPE", "out",
                 "float32, or the operands' dtype when nothing is added to it", describe(out));
   const bool empty = left_in.numel() == 0 || right_in.numel() == 0;
-  if (!matmul_on_tiles(left_in) || empty || out.stride(1) != 1) {
+  if (!matmul_is_ours(left_in) || empty || out.stride(1) != 1) {
     if (!accumulate && out.scalar_type() == left_in.scalar_type()) {
       at::mm_out(out, left_in, right_in);
     } else if (accumulate) {
@@ -191,7 +189,7 @@ void matmul_into(at::Tensor& out, const at::Tensor& left_in, const at::Tensor& r
   const at::Tensor left = with_dense_dimension(left_in), right = with_dense_dimension(right_in);
   MatmulArgs args = product_args(left, right, out);
   args.accumulate = accumulate;
-  run_tiles(args);
+  run(args);
 }
 
 }  // namespace prudent::kernels

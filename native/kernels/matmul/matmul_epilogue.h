@@ -1,15 +1,16 @@
-// What follows a product in matmul_amx.cpp: bias, activation, gate, residual, and the way to memory.
+// What follows a product: bias, activation, gate, residual, and the way to memory.
 #pragma once
 
 #include "kernels/geglu/geglu_math.h"
+#include "kernels/matmul/matmul_engine.h"
 #include "kernels/matmul/matmul_kernel.h"
-#include "kernels/matmul/matmul_tiles.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
 // 1 / (1 + 2^t) within 7e-5 of itself, a thirtieth of half a unit in bf16's last place: for results that are rounded to bf16, at
 // less than half of what vec.h's sigmoid costs between two products of tiles. Needs no bounds: of an infinite t the reduction is
 // 0.
+#if defined(PRUDENT_ISA_avx512)
 PRUDENT_VEC Vec coarse_sigmoid(Vec t) {
   const __m512 exponent = __builtin_bit_cast(__m512, t);
   const Vec r = __builtin_bit_cast(Vec, _mm512_maskz_reduce_ps(0xffff, exponent, _MM_FROUND_TO_NEG_INF));  // t - floor(t)
@@ -22,6 +23,9 @@ PRUDENT_VEC Vec coarse_sigmoid(Vec t) {
   return __builtin_bit_cast(Vec,
                             _mm512_maskz_rcp14_ps(0xffff, __builtin_bit_cast(__m512, __builtin_bit_cast(Vec, power) + 1.0f)));
 }
+#else
+PRUDENT_VEC Vec coarse_sigmoid(Vec t) { return sigmoid(t * (-1.0f / kLog2E)); }
+#endif
 
 template <typename T>
 PRUDENT_VEC Vec activated(Vec x, MatmulActivation activation) {
@@ -43,21 +47,6 @@ PRUDENT_VEC Vec activated(Vec x, MatmulActivation activation) {
       break;
   }
   return x;
-}
-
-// One instruction where vec.h takes six; the tiles have taken denormals as 0 anyway.
-PRUDENT_VEC void store_result(float* to, Vec x, int64_t n) { store_at(to, x, n); }
-PRUDENT_VEC void store_result(Bf16* to, Vec x, int64_t n) {
-  const __m256i half = __builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
-  _mm256_mask_storeu_epi16(to, first_of_16(n), half);
-}
-
-// As they do it.
-template <typename T>
-PRUDENT_VEC Vec rounded(Vec x) {
-  if constexpr (sizeof(T) == sizeof(float)) return x;
-  const __m256i half = __builtin_bit_cast(__m256i, _mm512_cvtneps_pbh(__builtin_bit_cast(__m512, x)));
-  return __builtin_bit_cast(Vec, _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
 template <typename T, typename Out>
@@ -88,9 +77,17 @@ PRUDENT_VEC void finish_gated_vector(const MatmulArgs& args, int64_t row, int64_
     store_result(static_cast<T*>(args.saved_gate) + row * args.columns + column, gate, n);
   }
   const Vec activated_gate = activated<T>(rounded<T>(gate), args.activation);  // rounded as above
-  Out* out =
-      args.out_tiles ? place_in_tiles<Out>(args, row, column) : static_cast<Out*>(args.out) + row * args.out_stride + column;
+  Out* out = kTakesTileOrder && args.out_tiles ? place_in_tiles<Out>(args, row, column)
+                                               : static_cast<Out*>(args.out) + row * args.out_stride + column;
   store_result(out, activated_gate * rounded<T>(up), n);
+}
+
+// 16 columns of a row, n of them within the result.
+template <typename T, typename Out>
+PRUDENT_VEC void finish_half(const MatmulArgs& args, int64_t row, int64_t column, int64_t n, const float* from) {
+  for (int64_t c = 0; c < n; c += kWidth) {
+    finish_vector<T, Out>(args, row, column + c, min_of(kWidth, n - c), load(from + c));
+  }
 }
 
 // Rows [rows, 32] of a block: of a gated product columns 0-15 are the second factor, 16-31 the gate.
@@ -102,19 +99,19 @@ __attribute__((noinline)) static void finish_rows(const MatmulArgs& given, const
   if (args.gate_right.data != nullptr) {
     for (int64_t i = 0; i < rows; ++i) {
       const float* from = block + i * kBlock;
-      finish_gated_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from), load(from + kTile));
+      for (int64_t c = 0; c < min_of(kTile, left); c += kWidth) {
+        finish_gated_vector<T, Out>(args, row + i, column + c, min_of(kWidth, left - c), load(from + c), load(from + kTile + c));
+      }
     }
   } else if (left >= kBlock) {
     for (int64_t i = 0; i < rows; ++i) {
-      const float* from = block + i * kBlock;
-      finish_vector<T, Out>(args, row + i, column, kTile, load(from));
-      finish_vector<T, Out>(args, row + i, column + kTile, kTile, load(from + kTile));
+      finish_half<T, Out>(args, row + i, column, kTile, block + i * kBlock);
+      finish_half<T, Out>(args, row + i, column + kTile, kTile, block + i * kBlock + kTile);
     }
   } else {
     for (int64_t i = 0; i < rows; ++i) {
-      const float* from = block + i * kBlock;
-      finish_vector<T, Out>(args, row + i, column, min_of(kTile, left), load(from));
-      if (left > kTile) finish_vector<T, Out>(args, row + i, column + kTile, left - kTile, load(from + kTile));
+      finish_half<T, Out>(args, row + i, column, min_of(kTile, left), block + i * kBlock);
+      if (left > kTile) finish_half<T, Out>(args, row + i, column + kTile, left - kTile, block + i * kBlock + kTile);
     }
   }
 }

@@ -1,4 +1,4 @@
-// What the AMX version of matmul takes: raw pointers, strides in items.
+// What matmul's engines take: raw pointers, strides in items.
 #pragma once
 
 #include <cstdint>
@@ -40,14 +40,28 @@ struct MatmulArgs {
   bool out_tiles;
 };
 
-// For machines with has_amx() alone.
-namespace amx {
-void matmul_run(const MatmulArgs& args);
+// Of the engine that this machine has: AMX tiles (namespace amx, matmul_amx.cpp), else vectors (matmul_cpu.cpp).
+//   matmul_run
+//   matmul_packed_bytes, matmul_pack_right: the right operand (gated: both) in the engine's order, to be reused as packed_right
+//   by products of any number of rows. They read columns, depth, right, gate_right and bf16 of the arguments; memory aligned to
+//   64
+#define PRUDENT_DECLARE_MATMUL(isa)                         \
+  namespace isa {                                           \
+  void matmul_run(const MatmulArgs& args);                  \
+  int64_t matmul_packed_bytes(const MatmulArgs& args);      \
+  void matmul_pack_right(const MatmulArgs& args, void* to); \
+  }
+PRUDENT_DECLARE_MATMUL(baseline)
+PRUDENT_DECLARE_MATMUL(avx2)
+PRUDENT_DECLARE_MATMUL(avx512)
+PRUDENT_DECLARE_MATMUL(amx)
+#undef PRUDENT_DECLARE_MATMUL
 
-// The right operand (gated: both) in tiles, to be reused as packed_right by products of any number of rows. Reads columns, depth,
-// right, gate_right and bf16 of the arguments. `to`: matmul_packed_bytes, aligned to 64.
-int64_t matmul_packed_bytes(const MatmulArgs& args);
-void matmul_pack_right(const MatmulArgs& args, void* to);
-}  // namespace amx
+struct MatmulEngine {
+  void (*run)(const MatmulArgs& args);
+  int64_t (*packed_bytes)(const MatmulArgs& args);
+  void (*pack_right)(const MatmulArgs& args, void* to);
+};
+const MatmulEngine& matmul_engine();
 
 }  // namespace prudent::kernels

@@ -1,14 +1,12 @@
-// How matmul_amx.cpp cuts a product.
+// How a product is cut.
 #pragma once
 
 #include "kernels/common/isa_parallel.h"
+#include "kernels/matmul/matmul_engine.h"
 #include "kernels/matmul/matmul_kernel.h"
-#include "kernels/matmul/matmul_tiles.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
-// Depth of one chunk, a multiple of kTileDepth: 32 rows of it stay in the first-level cache. By number of planes.
-constexpr int64_t kChunkDepth[] = {0, 384, 0, 96};
 // Packed right operand of a panel: with all chunks of depth where they fit, else a group of chunks at a time.
 constexpr int64_t kWholeBytes = 896 * 1024;
 constexpr int64_t kGroupBytes = 384 * 1024;
@@ -46,8 +44,9 @@ struct Plan : Packed {
   int64_t slab_rows;             // rows whose left operand is packed at once
   int64_t row_tasks, task_rows;  // of a slab
 
-  Plan(const MatmulArgs& args, int planes) : Packed(args, planes) {
-    chunks = ceil_div(steps * kTileDepth, kChunkDepth[planes]);
+  // Chunks of at most `most_depth`.
+  Plan(const MatmulArgs& args, int planes, int64_t most_depth) : Packed(args, planes) {
+    chunks = ceil_div(steps * kTileDepth, most_depth);
     chunk = ceil_div(steps, chunks);
     chunks = ceil_div(steps, chunk);
     const int64_t chunk_bytes = chunk * step_bytes;

@@ -17,9 +17,9 @@ namespace {
 constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kDefaultLimit = 1024 * kMiB;
 // Up to so many rows a kept weight saves up to half of a product's time, and has all of the limit. Of more rows it saves some
-// 6 % in bf16, for which it has half of the limit; in fp32, where it takes more memory, less than 5 %: it is not kept.
-constexpr int64_t kFewRowsBf16 = 2048;
-constexpr int64_t kFewRowsFp32 = 512;
+// 6 % of bf16 on tiles, for which it has half of the limit; elsewhere, where it takes more memory, less than 5 %: it is not kept.
+constexpr int64_t kFewRowsBf16Tiles = 2048;
+constexpr int64_t kFewRows = 512;
 
 // Where a matrix lies, and how: storage, address, sizes, strides, dtype. All 0 for a gate that is not there.
 using Place = std::array<int64_t, 7>;
@@ -156,27 +156,18 @@ PackedWeights& cache() {
   return *weights;
 }
 
-int64_t bytes_of([[maybe_unused]] const MatmulArgs& args) {
-#ifdef PRUDENT_AMX
-  return amx::matmul_packed_bytes(args);
-#else
-  return 0;
-#endif
-}
-
-at::Tensor pack([[maybe_unused]] const MatmulArgs& args, int64_t bytes) {
+at::Tensor pack(const MatmulArgs& args, int64_t bytes) {
   void* const memory = take_pages(static_cast<size_t>(bytes));
   at::Tensor packed = at::from_blob(
       memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
-#ifdef PRUDENT_AMX
-  amx::matmul_pack_right(args, packed.mutable_data_ptr());
-#endif
+  matmul_engine().pack_right(args, packed.mutable_data_ptr());
   return packed;
 }
 
 int64_t open_halves(const MatmulArgs& args) {
-  if (args.rows <= (args.bf16 ? kFewRowsBf16 : kFewRowsFp32)) return 2;
-  return args.bf16 ? 1 : 0;
+  const bool bf16_tiles = args.bf16 && has_amx();
+  if (args.rows <= (bf16_tiles ? kFewRowsBf16Tiles : kFewRows)) return 2;
+  return bf16_tiles ? 1 : 0;
 }
 
 bool has_version(const at::Tensor& x) { return !x.defined() || (x.has_storage() && !x.is_inference()); }
@@ -186,7 +177,7 @@ bool has_version(const at::Tensor& x) { return !x.defined() || (x.has_storage() 
 at::Tensor packed_weights(const MatmulArgs& args, const at::Tensor& right, const at::Tensor& gate) {
   if (!has_version(right) || !has_version(gate)) return {};
   const Key key{place_of(right), place_of(gate)};
-  const int64_t bytes = bytes_of(args);
+  const int64_t bytes = matmul_engine().packed_bytes(args);
   bool wanted = false;
   at::Tensor packed = cache().find(key, right, gate, open_halves(args), bytes, wanted);
   if (!wanted) return packed;

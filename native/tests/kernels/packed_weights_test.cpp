@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/adamw/adamw.h"
+#include "kernels/common/dispatch.h"
 #include "kernels/gated_linear/gated_linear.h"
 #include "kernels/linear/linear.h"
 #include "kernels/matmul/matmul.h"
@@ -57,14 +58,23 @@ struct Seen {
   }
 };
 
-bool on_tiles() { return kernels::matmul_on_tiles(at::empty({1, 1})); }
+// Whose product is ours on this CPU: libtorch's keep no weights.
+std::vector<at::ScalarType> our_dtypes() {
+  std::vector<at::ScalarType> dtypes;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    if (kernels::matmul_is_ours(at::empty({1, 1}, dtype))) dtypes.push_back(dtype);
+  }
+  return dtypes;
+}
+
+// Of a bf16 weight [64, 64]: tiles keep it as it is, vectors in fp32.
+int64_t kept_of_one() { return 64 * 64 * (kernels::has_amx() ? 2 : 4); }
 
 }  // namespace
 
 TEST_CASE("packed weights: kept from the second product on, the same bits for any number of rows") {
-  if (!on_tiles()) return;
   const KeptWeights scope;
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : our_dtypes()) {
     for (const WeightLayout layout : {WeightLayout::OutIn, WeightLayout::InOut}) {
       for (const auto& [in, out] : {std::pair(1, 1), {33, 50}, {800, 90}, {2100, 70}}) {
         const at::Tensor weight =
@@ -91,9 +101,9 @@ TEST_CASE("packed weights: used once a weight is not kept, nor in fp32 by many r
   CHECK(kept() == 0);
 }
 
-TEST_CASE("packed weights: by many rows in bf16 while half of the limit is free") {
-  if (!on_tiles()) return;
-  const KeptWeights scope(4 * 8192);
+TEST_CASE("packed weights: by many rows in bf16 on tiles while half of the limit is free") {
+  if (!kernels::has_amx()) return;
+  const KeptWeights scope(4 * kept_of_one());
   const at::Tensor few = normal({3, 64}, 1).to(at::kBFloat16), many = normal({4000, 64}, 2).to(at::kBFloat16);
   std::vector<at::Tensor> weights;
   const auto use = [&](const at::Tensor& x, int count) {
@@ -103,15 +113,14 @@ TEST_CASE("packed weights: by many rows in bf16 while half of the limit is free"
     }
   };
   use(many, 3);
-  CHECK(kept() == 2 * 8192);
+  CHECK(kept() == 2 * kept_of_one());
   use(few, 1);
-  CHECK(kept() == 4 * 8192);
+  CHECK(kept() == 4 * kept_of_one());
 }
 
 TEST_CASE("packed weights: a gated pair, one of which changes") {
-  if (!on_tiles()) return;
   const KeptWeights scope;
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : our_dtypes()) {
     const at::Tensor x = normal({7, 70}, 1).to(dtype);
     const kernels::GatedWeights weights{.gate = normal({90, 70}, 2).to(dtype), .up = normal({90, 70}, 3).to(dtype)};
     const auto run = [&] { return kernels::gated_linear(x, weights, kernels::Activation::Silu); };
@@ -165,9 +174,10 @@ TEST_CASE("packed weights: whoever changes a weight in place, the next product s
 }
 
 TEST_CASE("packed weights: found under inference mode too, inference tensors are never kept") {
-  if (!on_tiles()) return;
+  if (our_dtypes().empty()) return;
   const KeptWeights scope;
-  at::Tensor x = normal({5, 70}, 1), weight = normal({50, 70}, 2);
+  const at::ScalarType dtype = our_dtypes().back();
+  at::Tensor x = normal({5, 70}, 1).to(dtype), weight = normal({50, 70}, 2).to(dtype);
   const c10::InferenceMode inference;
   for (int i = 0; i < 2; ++i) project(x, weight);
   const int64_t bytes = kept();
@@ -194,9 +204,9 @@ TEST_CASE("packed weights: memory that is freed and handed out again is another 
 }
 
 TEST_CASE("packed weights: a differentiated weight is let go") {
-  if (!on_tiles()) return;
+  if (our_dtypes().empty()) return;
   const KeptWeights scope;
-  const Seen seen(at::kFloat);
+  const Seen seen(our_dtypes().back());
   CHECK(kept() > 0);
   seen.weight.requires_grad_();
   const at::Tensor y = project(seen.x, seen.weight);
@@ -206,16 +216,16 @@ TEST_CASE("packed weights: a differentiated weight is let go") {
 }
 
 TEST_CASE("packed weights: the limit holds, and 0 keeps none") {
-  if (!on_tiles()) return;
+  if (!kernels::matmul_is_ours(at::empty({1, 1}, at::kBFloat16))) return;
   const at::Tensor x = normal({3, 64}, 1).to(at::kBFloat16);
-  for (const int64_t limit : {0, 100, 20000}) {
+  for (const int64_t limit : {int64_t{0}, int64_t{100}, kept_of_one() * 5 / 2}) {
     const KeptWeights scope(limit);
     std::vector<at::Tensor> weights;
-    for (uint64_t i = 0; i < 5; ++i) weights.push_back(normal({64, 64}, i).to(at::kBFloat16));  // 8192 bytes each
+    for (uint64_t i = 0; i < 5; ++i) weights.push_back(normal({64, 64}, i).to(at::kBFloat16));
     for (int round = 0; round < 3; ++round) {
       for (const at::Tensor& weight : weights) CHECK(project(x, weight).equal(product(x, weight)));
     }
-    CHECK(kept() == limit / 8192 * 8192);
+    CHECK(kept() == limit / kept_of_one() * kept_of_one());
   }
 }
 
