@@ -171,6 +171,19 @@ describe('prudent train', () => {
   }, 120_000)
 })
 
+test('what a reward run and a policy took is a rate for `plan --like`', async () => {
+  const like = [runs.reward.folder, runs.policy.folder].flatMap((run) => ['--like', run])
+  const { code, stdout, stderr } = await runCommand(['plan', '--config', 'configs/laptop.yaml', '--json', ...like])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const plan = JSON.parse(stdout) as { like: Record<string, number>[]; stages: { hours: number }[] }
+  expect(plan.like).toMatchObject([
+    { task: 'reward', steps: 24 },
+    { task: 'policy', steps: 14 },
+  ])
+  for (const run of plan.like) for (const name of ['seconds', 'tokens', 'flops']) expect(run[name]).toBeGreaterThan(0)
+  for (const { hours } of plan.stages) expect(hours).toBeGreaterThan(0)
+})
+
 const testWithTransformers = python === null ? test.skip : test
 
 testWithTransformers(
