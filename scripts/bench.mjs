@@ -1,22 +1,21 @@
-// npm run bench [-- WORD …]: runs the benches whose job name holds one of the words, writes bench/results and the tables from it.
+// npm run bench [-- WORD …]: runs the benches that the words name, writes bench/results and the tables from it.
 import { mkdtempSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { appendRows, RESULTS, resultFile } from '../bench/support/results.mjs'
 import { runJob } from '../bench/support/run-job.mjs'
 import { fullTables } from '../bench/support/table.mjs'
 import { buildNativeBench } from './bench/native.mjs'
 import { findPeer } from './bench/peers.mjs'
+import { allBenches, isSelected, listBenches, selectBenches, UnknownBench } from './bench/select.mjs'
 import { writeTables } from './bench/tables.mjs'
-import { root } from './setup/folders.mjs'
-import { filesBelow } from './setup/stamps.mjs'
 
 const HELP = `npm run bench -- [WORD …] [options]     e.g. npm run bench -- training/ppo
 
-  WORD            part of a bench's name: training/score, training/ppo, service/load, ops/ops, rms_norm …; none: all
-  --list          names the benches
+  WORD            part of the name of a bench (training/score, training/ppo, service/load, ops) or of one of its jobs
+                  (training/reward-ragged, start-help, rms_norm, 'rms_norm backward'); none: all
+  --list          names the benches and their jobs, those alone that the words name where there are any
   --quick         tiny models and shapes, one round: tries the suite, says nothing about speed (results go to a temporary folder)
   --rounds N      rounds of A B A B (default 5 for operations, 3 for training)
   --only WORD     of the contestants only those whose name holds the word (may be repeated); the reference runs anyway
@@ -46,34 +45,21 @@ function say(line) {
   process.stderr.write(`bench: ${line}\n`)
 }
 
-/** bench/training/*.mjs, bench/service/load.mjs and bench/ops/ops.mjs; a word that names none of the files is looked for inside the files of many jobs. */
-function benchFiles(words) {
-  const programs = ['training', 'ops'].flatMap((folder) =>
-    filesBelow(join(root, 'bench', folder), (file) => file.endsWith('.mjs')).map((file) => relative(root, file)),
-  )
-  const files = [...programs, 'bench/service/load.mjs']
-  const matches = (file) => words.some((word) => `${file} ${file.replace(/\.mjs$/, '')}`.includes(word))
-  const chosen = files.filter(matches)
-  if (words.length === 0 || chosen.length > 0) return words.length === 0 ? files : chosen
-  return files.filter((file) => file.startsWith('bench/ops/'))
-}
-
-async function makeEnvironment(values, words) {
+async function makeEnvironment(values) {
   const mayInstall = !values['no-install']
   const peers = { today: await findPeer('today', { mayInstall }), classic: await findPeer('classic', { mayInstall }) }
   for (const [name, { missing }] of Object.entries(peers)) {
     if (missing) say(`NO PEER ${name}: ${missing}`)
   }
   return {
-    ...{ quick: values.quick, only: values.only, words, peers, say },
+    ...{ quick: values.quick, only: values.only, peers, say },
     threads: Number(values.threads),
     nativeBench: values['no-native'] ? undefined : await buildNativeBench(),
     warmups: 0,
   }
 }
 
-async function runBench(file, environment, values, folder) {
-  const { define, run, keepsSides } = await import(pathToFileURL(join(root, file)).href)
+async function runBench({ bench: { define, run, keepsSides }, jobs }, environment, values, folder) {
   const rounds = Number(values.rounds ?? (values.quick ? 1 : keepsSides ? 5 : 3))
   const context = { ...environment, rounds, kept: keepsSides ? new Map() : undefined }
   const outcome = { rows: [], problems: [] }
@@ -83,8 +69,10 @@ async function runBench(file, environment, values, folder) {
     outcome.problems.push(...problems)
   }
   try {
-    if (run) keep(await run(context), file.replace(/^bench\/|\.mjs$/g, ''))
-    for (const job of define ? await define(context) : []) keep(await runJob(job, context), job.name.split(' ')[0])
+    if (run) keep(await run(context), jobs[0])
+    const defined = define ? await define(context) : []
+    for (const job of defined.filter((one) => isSelected(one, jobs)))
+      keep(await runJob(job, context), job.name.split(' ')[0])
   } finally {
     for (const { side } of context.kept?.values() ?? []) await side.stop()
   }
@@ -95,14 +83,14 @@ async function main() {
   const { values, positionals: words } = parseArgs({ options: OPTIONS, allowPositionals: true })
   if (values.help) return process.stdout.write(HELP)
   if (values.table) return writeTables(say)
-  const files = benchFiles(words)
-  if (values.list) return process.stdout.write(`${files.join('\n')}\n`)
-  const environment = await makeEnvironment(values, words)
+  const benches = selectBenches(await allBenches(values), words)
+  if (values.list) return process.stdout.write(`${listBenches(benches)}\n`)
+  const environment = await makeEnvironment(values)
   const folder = values.quick ? mkdtempSync(join(tmpdir(), 'prudent-bench-')) : RESULTS
   const outcome = { rows: [], problems: [] }
-  for (const file of files) {
-    say(file)
-    const { rows, problems } = await runBench(file, environment, values, folder)
+  for (const bench of benches) {
+    say(bench.file)
+    const { rows, problems } = await runBench(bench, environment, values, folder)
     outcome.rows.push(...rows)
     outcome.problems.push(...problems)
   }
@@ -117,8 +105,8 @@ async function main() {
 try {
   await main()
 } catch (error) {
-  say(
-    error.code?.startsWith?.('ERR_PARSE_ARGS') ? `E_USAGE: ${error.message}\n${HELP}` : (error.stack ?? error.message),
-  )
-  process.exitCode = error.code?.startsWith?.('ERR_PARSE_ARGS') ? 2 : 1
+  const isUsage = error.code?.startsWith?.('ERR_PARSE_ARGS')
+  if (isUsage || error instanceof UnknownBench) say(`E_USAGE: ${error.message}${isUsage ? `\n${HELP}` : ''}`)
+  else say(error.stack ?? error.message)
+  process.exitCode = isUsage || error instanceof UnknownBench ? 2 : 1
 }

@@ -28,12 +28,22 @@ const NOT_COMPILED = new Set(['adamw', 'sample', 'cached_attention', 'packed_att
 
 export const keepsSides = true
 
-export function define({ quick, words = [] }) {
-  const jobs = CASES[quick ? 'quick' : 'full'].flatMap((entry) =>
+export function jobNames({ quick }) {
+  return [...new Set(casesOf(quick).flatMap(({ op, passes }) => passes.map((pass) => nameOf(op, pass))))]
+}
+
+export function define({ quick }) {
+  return casesOf(quick).flatMap((entry) =>
     entry.dtypes.flatMap((dtype) => entry.passes.map((pass) => jobOf(entry, dtype, pass))),
   )
-  const named = jobs.filter(({ name }) => words.some((word) => name.includes(word)))
-  return named.length > 0 ? named : jobs
+}
+
+function casesOf(quick) {
+  return CASES[quick ? 'quick' : 'full']
+}
+
+function nameOf(op, pass) {
+  return `ops/${op} ${pass}`
 }
 
 function jobOf(entry, dtype, pass) {
@@ -49,7 +59,7 @@ function jobOf(entry, dtype, pass) {
   const truth = dtype === 'bfloat16' ? [{ ...side('truth', 'native', 'truth'), timed: false }] : []
   const { op, ...shape } = sizes
   return {
-    name: `ops/${op} ${pass}`,
+    name: nameOf(op, pass),
     what: `${op}, ${pass}`,
     about: Object.fromEntries(Object.entries(shape).map(([name, value]) => [name, [value].flat().join(', ')])),
     reference: `eager ${short}`,

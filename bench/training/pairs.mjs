@@ -4,6 +4,8 @@ import { attentionFlops, forwardProducts, trainingProducts } from '../support/li
 import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { prefixSaving, sharedPromptPairs } from '../support/workloads.mjs'
 
+const SCORE = 'training/pairs-score'
+const TRAIN = 'training/pairs-train'
 const SHARE = 0.6
 /** Of the ratio of tokens that sharing saves, what must arrive in time. */
 const REACHED = 0.92
@@ -20,6 +22,10 @@ const SIZES = {
     trained: 4,
     lengths: { median: 40, sigma: 0.5, shortest: 10, longest: 120 },
   },
+}
+
+export function jobNames() {
+  return [SCORE, TRAIN]
 }
 
 export function define(context) {
@@ -61,7 +67,7 @@ function scoring({ size, config, folder, pairs }) {
     options: { folder, dtype, rows, batch: 8 },
   })
   return {
-    name: 'training/pairs-score',
+    name: SCORE,
     what: 'pairs with a common prompt, scored',
     about,
     reference: 'transformers fp32 sorted',
@@ -94,7 +100,7 @@ function training({ size, config, folder, pairs }) {
     options: { ...shared, style: 'eager', bf16: dtype === 'bfloat16', checkpointing: false, batch: 2 },
   })
   return {
-    name: 'training/pairs-train',
+    name: TRAIN,
     what: 'Bradley-Terry step on pairs with a common prompt',
     steps: true,
     about,

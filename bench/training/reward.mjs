@@ -4,6 +4,7 @@ import { attentionFlops, trainingProducts } from '../support/limit.mjs'
 import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { equalPairs, sharedPromptPairs, totalTokens } from '../support/workloads.mjs'
 
+const PARTS = ['ragged', 'equal']
 const LENGTHS = { median: 180, sigma: 0.8, shortest: 30, longest: 1000 }
 const SIZES = {
   full: { model: 'gemma-150m-1-head', pairs: 8, lengths: LENGTHS, length: 256 },
@@ -18,8 +19,16 @@ const SIZES = {
 /** As in the peers. Pairs here share 30 % of their tokens; the price of sharing is job 2's. */
 const OURS = { activationCheckpointing: true, sharePrefixes: false }
 
+export function jobNames() {
+  return PARTS.map(nameOf)
+}
+
 export function define(context) {
-  return ['ragged', 'equal'].map((part) => definePart(part, context))
+  return PARTS.map((part) => definePart(part, context))
+}
+
+function nameOf(part) {
+  return `training/reward-${part}`
 }
 
 function definePart(part, { quick, say }) {
@@ -51,7 +60,7 @@ function definePart(part, { quick, say }) {
   const best = ragged ? { ratio: 1.3 } : undefined
   const saves = ragged ? 'padding' : 'nothing: rows of one length have no padding'
   return {
-    name: `training/reward-${part}`,
+    name: nameOf(part),
     what: `full fine-tune step on ${part} pairs`,
     about: { model, pairs: `${pairs}, ${totalTokens(rows)} tokens`, 'gradient checkpointing': 'on in all' },
     steps: true,

@@ -6,8 +6,14 @@ import { CONFIGS, modelFolder } from '../support/models.mjs'
 import { Random } from '../support/random.mjs'
 import { tokens } from '../support/workloads.mjs'
 
+const HELP = 'training/start-help'
+const SCORE = 'training/start-score'
 const SIZES = { full: 'gemma-150m-10-heads', quick: 'gemma-tiny-10-heads' }
 const PRUDENT = join(root, 'bin', 'prudent.js')
+
+export function jobNames() {
+  return [HELP, SCORE]
+}
 
 export function define({ quick, say, peers }) {
   const model = SIZES[quick ? 'quick' : 'full']
@@ -34,14 +40,14 @@ export function define({ quick, say, peers }) {
   const nothing = () => ({ started: [1] })
   return [
     {
-      name: 'training/start-help',
+      name: HELP,
       what: 'the help text',
       reference: 'import transformers',
       contestants: [ours('prudent --help', ['--help'], nothing), peer('import transformers', ['help'], nothing)],
       comparisons: [{ ours: 'prudent --help', peer: 'import transformers', goal: { seconds: 0.3 } }],
     },
     {
-      name: 'training/start-score',
+      name: SCORE,
       what: 'one line scored, from the start of the process',
       about: { model: `${model}, bf16 on disk` },
       reference: 'transformers',

@@ -1,4 +1,5 @@
 /** `configs/paper.yaml` as it stands, from a server that speaks the hub's API to the report: only sizes are smaller. */
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -136,6 +137,26 @@ describe('reproduce', () => {
       'policy-variance-aware.yaml',
       'reward.yaml',
     ])
+  })
+
+  test('prints commands that a shell reads as they are meant, whatever the folder is called', async () => {
+    const named = join(folder, "it's mine; $HOME")
+    const { stdout } = await run(['reproduce', ...PAPER, ...set(SMALL), '--output', named, '--commands'], OFFLINE)
+    const say = `npx() { for word in "$@"; do printf '%s\\0' "$word"; done; echo; }\n`
+    const lines = execFileSync('sh', ['-c', `${say}${stdout}`], { encoding: 'utf8' })
+      .trimEnd()
+      .split('\n')
+    const words = lines.map((line) => line.split('\0').slice(0, -1))
+    const train = [
+      'train',
+      'reward',
+      '--config',
+      join(named, 'configs', 'reward.yaml'),
+      '--output',
+      join(named, 'reward'),
+    ]
+    expect(words[1]).toEqual(['prudent', ...train])
+    expect(words).toHaveLength(stdout.trimEnd().split('\n').length)
   })
 
   test('runs from the hub’s repositories to the report', async () => {

@@ -1,9 +1,10 @@
 import { expect, test } from '@jest/globals'
 import { experimentConfig } from '../../ts/cli/experiment/config.js'
 import { planStages, policyTasks, stageConfigs } from '../../ts/cli/experiment/stages.js'
-import { ensembleRun, policyRun, rewardRun } from '../../ts/cli/train/schemas.js'
+import { ensembleRun, languageModelRun, policyRun, rewardRun } from '../../ts/cli/train/schemas.js'
 import { loadConfig } from '../../ts/config/load.js'
 import { PPO_PRESETS, ppoSettings } from '../../ts/policy/settings.js'
+import { completeConfig, plainConfig } from '../../ts/run/config-file.js'
 import { judgeConfigSchema } from '../../ts/study/judge/config.js'
 import { PAPER_HEADS } from '../../ts/training/heads.js'
 import { PAPER_REWARD } from '../../ts/training/reward.js'
@@ -28,6 +29,24 @@ test('configs/paper.yaml is the tables of the paper', async () => {
   expect(vanilla.ppo).toEqual(ppoSettings.parse(PPO_PRESETS['paper-vanilla']))
   const aware = policyRun.parse(configs['policy-variance-aware'])
   expect(aware.ppo).toEqual(ppoSettings.parse(PPO_PRESETS['paper-variance-aware']))
+})
+
+test('a configuration that a run stores is read back as it was: nothing is completed twice', async () => {
+  const configs = stageConfigs(await paper(), 'out')
+  const data = { source: 'texts.jsonl' }
+  const training = { batchSize: 1, steps: 1, optimiser: { lr: 1 } }
+  const model = { config: 'config.json' }
+  for (const [schema, config] of [
+    [rewardRun, configs.reward],
+    [ensembleRun, configs.ensemble],
+    [policyRun, configs['policy-variance-aware']],
+    [languageModelRun, { model, data, training }],
+  ] as const) {
+    const stored = plainConfig(schema.parse(config))
+    expect(completeConfig(schema, stored)).toEqual(stored)
+    const { device: _, ...older } = stored
+    expect(completeConfig(schema, older)).toEqual({ ...older, device: 'cpu' })
+  }
 })
 
 test('forty policies a method, each stage reading what the one before has written', async () => {

@@ -16,6 +16,8 @@ import {
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { z } from 'zod'
+import { completeConfig, type PlainConfig } from '../../ts/run/config-file.js'
 import { lockFile } from '../../ts/run/lock.js'
 import { RunDirectory } from '../../ts/run/run-directory.js'
 
@@ -32,6 +34,7 @@ function open(
   options: {
     config?: Record<string, unknown>
     overwrite?: boolean
+    complete?: (stored: PlainConfig) => PlainConfig
     keep?: number
     warn?: (message: string) => void
   } = {},
@@ -155,6 +158,25 @@ describe('config', () => {
     const other = { ...config, lr: 2e-5, model: { path: 'n' }, added: true }
     await expect(open({ config: other })).rejects.toMatchObject({ code: 'E_STATE', received: 'model.path, lr, added' })
     await (await open()).close()
+  })
+
+  test('settings that a run did not know yet count at their defaults', async () => {
+    await withCheckpoints([1])
+    const schema = z.strictObject({
+      ...{ seed: z.int(), lr: z.number(), model: z.strictObject({ path: z.string(), cut: z.int().default(8) }) },
+      names: z.array(z.string()),
+      added: z.boolean().default(false),
+    })
+    const complete = (stored: PlainConfig) => completeConfig(schema, stored)
+    const now = (more: object) => schema.parse({ ...config, model: { path: 'm' }, ...more })
+    await (await open({ config: now({}), complete })).close()
+    await expect(open({ config: now({}) })).rejects.toMatchObject({ received: 'model.cut, added' })
+    const other = open({ config: now({ model: { path: 'm', cut: 9 } }), complete })
+    await expect(other).rejects.toMatchObject({ code: 'E_STATE', received: 'model.cut' })
+    // What the schema refuses, a setting that is gone say, is compared as it stands.
+    const only = z.strictObject({ seed: z.int().default(1) })
+    const gone = open({ config: { ...config, seed: 2 }, complete: (stored) => completeConfig(only, stored) })
+    await expect(gone).rejects.toMatchObject({ received: 'seed' })
   })
 
   test('a run that took no step takes another configuration', async () => {

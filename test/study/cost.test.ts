@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, test } from '@jest/globals'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { experimentConfig } from '../../ts/cli/experiment/config.js'
 import { experimentCost } from '../../ts/cli/experiment/cost.js'
 import { loadConfig } from '../../ts/config/load.js'
+import { toYaml } from '../../ts/config/yaml-writer.js'
 import { KNOWN_MODELS } from '../../ts/study/cost/known-models.js'
 import { baseParameters, forwardFlops, shapeOf } from '../../ts/study/cost/shapes.js'
 import { stageCosts, storageRows } from '../../ts/study/cost/stages.js'
@@ -97,6 +101,99 @@ describe('prudent plan', () => {
       expect(hoursAtPeak).toBeLessThan(hours)
     }
     expect(without.stages.map((stage: { hours: unknown }) => stage.hours)).toEqual([null, null, null, null, null])
+  })
+
+  describe('--like', () => {
+    const GPT2_SMALL = { ...GPT2, n_layer: 2, n_embd: 64, n_head: 4, vocab_size: 500 }
+    const GEMMA_SMALL = { ...GEMMA_2B, num_hidden_layers: 1, hidden_size: 32, intermediate_size: 40 }
+    let folder: string
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'prudent-like-'))
+      const data = { source: 'pairs.parquet' }
+      const optimiser = { lr: 1e-5 }
+      const timed = (seconds: number, values: object) => ({ 'time/step': seconds, ...values })
+      await writeRun('scorer', {}, GEMMA_SMALL, [])
+      // Two steps of 2 x 4 texts of 50 and 30 tokens; a line that only evaluates.
+      const reward = { task: 'reward', model: 'base', data, training: { batchSize: 4, steps: 2, optimiser } }
+      const [long, short] = [timed(3, { 'train/tokens': 400 }), timed(1, { 'train/tokens': 240 })]
+      await writeRun('reward', reward, GEMMA_SMALL, [long, short, { 'eval/loss': 1 }])
+      await writeRun('unfinished', reward, null, [long])
+      await writeRun('untimed', reward, GEMMA_SMALL, [{ 'train/tokens': 400 }])
+      const scorer = { model: join(folder, 'scorer', 'model') }
+      const policy = {
+        task: 'policy',
+        model: 'base',
+        scorer,
+        prompts: data,
+        ppo: { batchSize: 16, miniBatchSize: 8, optimiser },
+      }
+      const lengths = { 'tokens/queries_len_mean': 5, 'tokens/responses_len_mean': 9.5 }
+      await writeRun('policy', policy, GPT2_SMALL, [timed(0.5, lengths)])
+      await writeRun('ensemble', { task: 'ensemble' }, GEMMA_SMALL, [{ 'train/loss': 1 }])
+      await writeRun('study', { name: 'laptop' }, null, [])
+      await mkdir(join(folder, 'empty'))
+    })
+    afterAll(() => rm(folder, { recursive: true, force: true }))
+
+    async function writeRun(name: string, config: object, model: object | null, metrics: object[]): Promise<void> {
+      await mkdir(join(folder, name, 'model'), { recursive: true })
+      const lines = metrics.map((entry, at) => `${JSON.stringify({ step: at + 1, ...entry })}\n`).join('')
+      await writeFile(join(folder, name, 'config.yaml'), toYaml(config))
+      await writeFile(join(folder, name, 'metrics.jsonl'), lines)
+      if (model !== null) await writeFile(join(folder, name, 'model', 'config.json'), JSON.stringify(model))
+      else await rm(join(folder, name, 'model'), { recursive: true })
+    }
+    const like = (...names: string[]) => names.flatMap((name) => ['--like', join(folder, name)])
+    const hoursLike = async (...names: string[]) =>
+      JSON.parse((await runCommand(['plan', '--json', '--gpus', '2', ...like(...names)])).stdout)
+
+    const gemma = shapeOf(GEMMA_SMALL, 'scorer')
+    const gpt2 = shapeOf(GPT2_SMALL, 'policy')
+    const ofReward = 4 * (forwardFlops(gemma, 8, 50) + forwardFlops(gemma, 8, 30))
+    // Generation, old log-probs, reference, four epochs of three; a text of the scorer has 12 tokens of its template.
+    const ofPolicy = 15 * forwardFlops(gpt2, 16, 14.5, 9.5) + forwardFlops(gemma, 16, 26.5)
+
+    test('every stage goes at the rate of the run that is named', async () => {
+      const { stages, like: seen } = await hoursLike('reward')
+      expect(seen).toEqual([
+        { folder: join(folder, 'reward'), task: 'reward', steps: 2, seconds: 4, tokens: 640, flops: ofReward },
+      ])
+      for (const { flops, hours } of stages) expect(hours / (flops / (2 * (ofReward / 4)) / 3600)).toBeCloseTo(1, 9)
+    })
+
+    test('with a run of each kind, each stage at that of its own', async () => {
+      const { stages, like: seen } = await hoursLike('reward', 'policy')
+      expect(seen[1]).toMatchObject({ task: 'policy', steps: 1, seconds: 0.5, tokens: 16 * 14.5, flops: ofPolicy })
+      const rates = [ofReward / 4, ofReward / 4, ofPolicy / 0.5, ofPolicy / 0.5, ofReward / 4]
+      for (const [index, { flops, hours }] of stages.entries())
+        expect(hours / (flops / (2 * (rates[index] ?? 0)) / 3600)).toBeCloseTo(1, 9)
+    })
+
+    test('the page says which run, how many tokens a second, how many TFLOP/s', async () => {
+      const { stdout } = await runCommand(['plan', ...like('reward')])
+      expect(stdout).toContain('at the measured rate')
+      expect(stdout).toMatch(/TFLOP\/s \(160 tokens\/s\) over 2 steps of .*reward \(train reward\)/)
+      expect(stdout).not.toMatch(/NaN|undefined|null/)
+    })
+
+    test.each([
+      ['nowhere', 'it has no config.yaml'],
+      ['empty', 'it has no config.yaml'],
+      ['study', 'its config.yaml names no task'],
+      ['ensemble', 'a run of another task (ensemble)'],
+      ['unfinished', 'no model/, the run is not finished'],
+      ['untimed', 'no time/step'],
+    ])('%s is refused: %s', async (name, message) => {
+      const { code, stdout, stderr } = await runCommand(['plan', ...like(name)])
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toMatch(/^error E_NOT_FOUND: --like: expected the folder of a finished run of/)
+      expect(stderr).toContain(message)
+    })
+
+    test('beside --tflops it is a usage error', async () => {
+      const { code, stderr } = await runCommand(['plan', '--tflops', '1', ...like('reward')])
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('--tflops') })
+    })
   })
 
   test('a study’s configuration is planned by its own sizes; a model without an architecture is named', async () => {

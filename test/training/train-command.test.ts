@@ -1,7 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { parse } from 'yaml'
+import { toYaml } from '../../ts/config/yaml-writer.js'
 import { jsonRows, runCommand } from '../support/run-command.js'
 import { readSafetensorsHeader } from '../support/safetensors-header.js'
 import { DATA, fingerprint, steadyMetrics, type TrainRun, train, writeTinyConfig } from '../support/train-runs.js'
@@ -96,15 +98,21 @@ async function whole(run: TrainRun): Promise<Record<string, unknown>> {
 }
 
 /** Killed or stopped on the way and started again, the run ends with the same files, to the bit, and the same metrics. */
-async function interrupted(run: TrainRun, signal: 'SIGKILL' | 'SIGINT' | 'SIGTERM', afterSteps: number): Promise<void> {
+async function interrupted(
+  run: TrainRun,
+  signal: 'SIGKILL' | 'SIGINT' | 'SIGTERM',
+  afterSteps: number,
+  meanwhile: (folder: string) => Promise<void> = async () => {},
+): Promise<void> {
   const again = { ...run, folder: `${run.folder}-${signal}` }
   const first = await train(again, { signal, afterSteps })
   if (signal === 'SIGKILL') expect(first.signal).toBe('SIGKILL')
   else expect(first.code).toBe(signal === 'SIGINT' ? 130 : 143)
   const checkpoints = (await readdir(join(again.folder, 'checkpoints'))).filter((name) => /^step-\d+$/.test(name))
   expect(checkpoints.length).toBeGreaterThan(0)
+  await meanwhile(again.folder)
   const second = await train(again)
-  expect(second.code).toBe(0)
+  expect({ code: second.code, stderr: second.stderr }).toMatchObject({ code: 0 })
   expect(second.stderr).toMatch(/going on from step \d+/)
   expect(fingerprint(again.folder)).toEqual(fingerprint(run.folder))
   expect(steadyMetrics(again.folder)).toEqual(steadyMetrics(run.folder))
@@ -171,6 +179,19 @@ describe('prudent train', () => {
   }, 120_000)
 })
 
+test('what a reward run and a policy took is a rate for `plan --like`', async () => {
+  const like = [runs.reward.folder, runs.policy.folder].flatMap((run) => ['--like', run])
+  const { code, stdout, stderr } = await runCommand(['plan', '--config', 'configs/laptop.yaml', '--json', ...like])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const plan = JSON.parse(stdout) as { like: Record<string, number>[]; stages: { hours: number }[] }
+  expect(plan.like).toMatchObject([
+    { task: 'reward', steps: 24 },
+    { task: 'policy', steps: 14 },
+  ])
+  for (const run of plan.like) for (const name of ['seconds', 'tokens', 'flops']) expect(run[name]).toBeGreaterThan(0)
+  for (const { hours } of plan.stages) expect(hours).toBeGreaterThan(0)
+})
+
 const testWithTransformers = python === null ? test.skip : test
 
 testWithTransformers(
@@ -212,6 +233,21 @@ describe('goes on to the bit', () => {
   test('ensemble after SIGKILL', () => interrupted(runs.ensemble, 'SIGKILL', 40), 120_000)
   test('policy after SIGKILL', () => interrupted(runs.policy, 'SIGKILL', 6), 120_000)
   test('policy after SIGINT', () => interrupted(runs.policy, 'SIGINT', 5), 120_000)
+  test('policy that began before some settings existed', async () => {
+    await interrupted(runs.policy, 'SIGTERM', 5, async (run) => {
+      const file = join(run, 'config.yaml')
+      const { ppo, scorer, ...rest } = parse(await readFile(file, 'utf8'))
+      const { updateInBackward, oldLogprobs, ...olderPpo } = ppo
+      const { sharePrefixes, ...olderScorer } = scorer
+      expect([updateInBackward, oldLogprobs, sharePrefixes]).toEqual([false, 'forward', true])
+      await writeFile(file, toYaml({ ...rest, ppo: olderPpo, scorer: olderScorer }))
+      const other = await train({ ...runs.policy, folder: run, more: ['--set', 'ppo.updateInBackward=true'] })
+      expect({ code: other.code, stderr: other.stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringContaining('another configuration (ppo.updateInBackward)'),
+      })
+    })
+  }, 120_000)
   test('reward model after SIGTERM', () => interrupted(runs.reward, 'SIGTERM', 2), 120_000)
 })
 

@@ -163,7 +163,10 @@ test('prudent evaluate sources: summary, tables and page; joined into a report',
   expect(layers.stderr).toContain('random features have one layer')
 }, 60_000)
 
-test.each(['laptop-sources', 'sources-gemma-shaped'])('configs/%s.yaml is read', async (name) => {
-  const config = await loadConfig(comparisonConfig, `configs/${name}.yaml`)
+test('configs/sources-gemma-shaped.yaml is read, for random features and for a model', async () => {
+  const file = 'configs/sources-gemma-shaped.yaml'
+  const set = ['model=some/model', 'data={source: pairs.parquet, maxLength: 64}']
+  expect((await loadConfig(comparisonConfig, file, { set })).model).toEqual({ path: 'some/model' })
+  const config = await loadConfig(comparisonConfig, file)
   expect(config.sources.length).toBeGreaterThan(4)
 })

@@ -8,6 +8,7 @@ export interface PlanOptions {
   gpu?: string
   gpus: number
   tflops?: number
+  like: string[]
   sideTokens: number
   json?: boolean
 }
@@ -36,6 +37,15 @@ export function register(program: Command): void {
       '--tflops <rate>',
       'sustained TFLOP/s of one device as you measured it (npm run bench): gives hours',
       positiveNumber,
+    )
+    .addOption(
+      new Option(
+        '--like <folder>',
+        'a finished run of train reward or train policy on the same kind of device: gives hours at its rate; may be repeated, each stage then follows the run of its kind',
+      )
+        .argParser((value: string, before: string[]) => [...before, value])
+        .default([], 'none')
+        .conflicts('tflops'),
     )
     .option(
       '--side-tokens <count>',

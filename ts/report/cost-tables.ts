@@ -19,12 +19,26 @@ export type PlannedStage = StageCost & {
   hours: number | null
 }
 
+/** What a finished run got through. */
+export interface SeenRate {
+  folder: string
+  task: 'reward' | 'policy'
+  steps: number
+  /** Of all steps together, as are tokens and FLOPs. */
+  seconds: number
+  tokens: number
+  flops: number
+}
+
 export interface CostPlan {
   name: string
   /** Its stages are those of the paper's tables 3, 5 and 8. */
   isPaper: boolean
   device: Device
+  /** Of one device, as given. */
   tflops: number | null
+  /** Of the runs that were named. */
+  like: SeenRate[]
   tokens: Experiment['tokens']
   parameters: { scorer: number; policy: number; judge: number }
   stages: PlannedStage[]
@@ -48,7 +62,7 @@ export function costMarkdown(plan: CostPlan): string {
   return [`# What “${plan.name}” costs\n`, stageTable(plan), storageTable(plan), notes(plan)].join('\n')
 }
 
-function stageTable({ stages, device, isPaper, tflops }: CostPlan): string {
+function stageTable({ stages, device, isPaper }: CostPlan): string {
   type Row = PlannedStage & { paper: string }
   const rows: Row[] = stages.map((stage, i) => ({ ...stage, paper: PAPER_COSTS[i] ?? '' }))
   const number = (title: string, cell: (row: Row) => string) => ({ title, numeric: true, cell })
@@ -64,7 +78,9 @@ function stageTable({ stages, device, isPaper, tflops }: CostPlan): string {
       number('activations', (row) => size(row.memory.activations)),
       ...(limit === null ? [] : [number('fits one device', (row) => fits(resident(row), row.memory.optimiser, limit))]),
       ...(device.peakTflops === null ? [] : [number('at least', (row) => duration(row.hoursAtPeak))]),
-      ...(tflops === null ? [] : [number('at the measured rate', (row) => duration(row.hours))]),
+      ...(stages.every(({ hours }) => hours === null)
+        ? []
+        : [number('at the measured rate', (row) => duration(row.hours))]),
       ...(isPaper ? [number('the paper, 4 × A40', (row) => row.paper)] : []),
     ],
     rows,
@@ -90,7 +106,7 @@ function storageTable({ storage, isPaper }: CostPlan): string {
   )
 }
 
-function notes({ tokens, device, tflops, parameters }: CostPlan): string {
+function notes({ tokens, device, tflops, like, parameters }: CostPlan): string {
   const { side, prompt, response, template } = tokens
   const sizes = Object.entries(parameters).map(([name, count]) => `${name} ${count.toLocaleString('en')}`)
   const peak =
@@ -99,16 +115,19 @@ function notes({ tokens, device, tflops, parameters }: CostPlan): string {
       : [
           `“At least”: ${device.count} × ${device.name} at ${device.peakTflops} TFLOP/s, the maker's dense bf16 peak; no run reaches it.`,
         ]
-  const rate =
-    tflops === null
-      ? ['Hours need a rate that was measured: --tflops.']
-      : [`Measured rate: ${tflops} TFLOP/s a device.`]
+  const rates = tflops === null ? like.map(seenNote) : [`Measured rate: ${tflops} TFLOP/s a device.`]
   return [
     `Parameters without heads: ${sizes.join(', ')}.`,
     `Lengths assumed: ${side} tokens a side of a pair, prompts ${prompt}, responses ${response}, template ${template}. FLOPs and tokens of reward models follow the first in proportion. Padding is not computed; calibration's policies are not counted.`,
     'Weights of bf16 models that are trained have fp32 masters among the optimiser states.',
     ...peak,
-    ...rate,
+    ...(rates.length === 0 ? ['Hours need a rate that was measured: --tflops, or --like a run.'] : rates),
     '',
   ].join('\n\n')
+}
+
+function seenNote({ folder, task, steps, seconds, tokens, flops }: SeenRate): string {
+  // Of a small model on a CPU far below what a table has digits for.
+  const [rate, speed] = [flops / seconds / 1e12, tokens / seconds].map((value) => Number(value.toPrecision(3)))
+  return `Measured rate: ${rate} TFLOP/s (${speed} tokens/s) over ${steps} steps of ${folder} (train ${task}).`
 }

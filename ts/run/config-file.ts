@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { parse } from 'yaml'
+import type { z } from 'zod'
 import { toYaml } from '../config/yaml-writer.js'
 import { PrudentError } from '../errors.js'
 import { isMissing, writeFileAtomic } from './atomic-files.js'
@@ -38,6 +39,12 @@ export function differingKeys(a: unknown, b: unknown, path = ''): string[] {
 /** As it would come back from the file: without undefined values. */
 export function plainConfig(config: PlainConfig): PlainConfig {
   return (parse(toYaml(config)) ?? {}) as PlainConfig
+}
+
+/** A configuration that an older version wrote, with what it lacks at its defaults; as it is where the schema refuses it. */
+export function completeConfig(schema: z.ZodType, stored: PlainConfig): PlainConfig {
+  const { success, data } = schema.safeParse(stored)
+  return success ? plainConfig(data as PlainConfig) : stored
 }
 
 function isMapping(value: unknown): value is Record<string, unknown> {

@@ -12,6 +12,8 @@ import { EventWriter } from './tensorboard.js'
 export interface RunOptions {
   /** The resolved configuration. A run goes on only with the one it began with. */
   config: PlainConfig
+  /** What the run began with is compared in this form: settings that did not exist then at their defaults. Default: as it stands. */
+  complete?: (stored: PlainConfig) => PlainConfig
   /** Throw away what an earlier run of any configuration left here. */
   overwrite?: boolean
   /** Newest checkpoints kept, beside the best; default 2. */
@@ -223,7 +225,8 @@ async function prepare(folder: string, options: RunOptions): Promise<void> {
   // A run that failed before its first step, for a wrong path say, holds nothing that another configuration could spoil.
   if (present === null || others.length === 0) return writeRunConfig(path, options.config)
   // Where metrics are sent changes nothing of the run.
-  const keys = differingKeys(present, plainConfig(options.config)).filter((key) => !/^tracking(\.|$)/.test(key))
+  const began = options.complete?.(present) ?? present
+  const keys = differingKeys(began, plainConfig(options.config)).filter((key) => !/^tracking(\.|$)/.test(key))
   if (keys.length === 0) return
   const message = `${folder}: the run there has another configuration (${keys.join(', ')}); choose another folder or pass --overwrite`
   throw new PrudentError('E_STATE', message, { argument: '--output', received: keys.join(', ') })

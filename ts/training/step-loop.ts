@@ -90,7 +90,9 @@ class LoopRunner {
   }
 
   async #oneStep(): Promise<void> {
+    const started = performance.now()
     const values = await this.#tryStep()
+    values['time/step'] = (performance.now() - started) / 1000
     this.done++
     let cancelled: unknown
     if (this.#isEvaluationDue()) {

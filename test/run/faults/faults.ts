@@ -1,12 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { type Dirent, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { fingerprint, steadyMetrics } from '../../support/train-runs.js'
 import { ppoRun } from './ppo-run.js'
 
-const child = join(dirname(fileURLToPath(import.meta.url)), 'ppo-run.js')
+/** `node PROGRAM.js FOLDER` */
+export type Program = 'ppo-run' | 'saves'
+const fileOf = (program: Program) => join(dirname(fileURLToPath(import.meta.url)), `${program}.js`)
 
 /** Compiles the shim into a folder. */
 export function buildShim(folder: string): string {
@@ -27,15 +29,24 @@ export interface Ending {
   stderr: string
   /** Calls that changed files below the folder. */
   calls: number
+  /** Files and folders that were synced, in order, relative to the folder. */
+  syncs: string[]
 }
 
-/** Runs ppoRun in a process under the shim; `record` leaves copies of the folder in `<folder>.copies`. */
-export async function runWithFault(shim: string, folder: string, fault: Fault): Promise<Ending> {
+/** Runs a program in a process under the shim; `record` leaves copies of the folder in `<folder>.copies`. */
+export async function runWithFault(
+  shim: string,
+  folder: string,
+  fault: Fault,
+  program: Program = 'ppo-run',
+): Promise<Ending> {
   const counter = `${folder}.calls`
   writeFileSync(counter, Buffer.alloc(8))
   // There before the first call, so that there is something to copy.
   for (const made of [folder, `${folder}.copies`]) mkdirSync(made, { recursive: true })
-  const variables = { FAULT_ROOT: folder, FAULT_COUNTER: counter, FAULT_COPIES: `${folder}.copies` }
+  const list = `${folder}.syncs`
+  writeFileSync(list, '')
+  const variables = { FAULT_ROOT: folder, FAULT_COUNTER: counter, FAULT_COPIES: `${folder}.copies`, FAULT_SYNCS: list }
   const environment = {
     ...process.env,
     ...variables,
@@ -43,14 +54,19 @@ export async function runWithFault(shim: string, folder: string, fault: Fault): 
     FAULT_KIND: fault.kind,
     FAULT_AT: `${fault.at ?? 0}`,
   }
-  const running = spawn(process.execPath, [child, folder], { env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
+  const running = spawn(process.execPath, [fileOf(program), folder], {
+    env: environment,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let stderr = ''
   running.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text
   })
   return new Promise((resolve) => {
     running.on('close', (code, signal) => {
-      resolve({ code, signal, stderr, calls: Number(readFileSync(counter).readBigInt64LE()) })
+      const calls = Number(readFileSync(counter).readBigInt64LE())
+      const lines = readFileSync(list, 'utf8').split('\n').slice(0, -1)
+      resolve({ code, signal, stderr, calls, syncs: lines.map((path) => relative(folder, path)) })
     })
   })
 }

@@ -3,6 +3,7 @@
 //   record   nothing; before every call, and in the middle of every write, the folder is copied to FAULT_COPIES/<number>
 //   kill     the process dies of SIGKILL, of a write when half of it is done
 //   ENOSPC, EIO, EROFS   this call and all further ones fail so; removals still work, as on a full disk
+// Each path below FAULT_ROOT that is synced is a line of FAULT_SYNCS.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -100,6 +101,20 @@ void torn() {
 }
 
 using Open = int(const char*, int, ...);
+using Sync = int(int);
+
+int synced(const char* name, int file) {
+  const std::string path = path_of(file);
+  if (below_root(path)) {
+    inside = true;
+    const int list = real<Open>("open")(variable("FAULT_SYNCS").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const std::string line = path + '\n';
+    if (list < 0 || real<decltype(write)>("write")(list, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::abort();
+    close(list);
+    inside = false;
+  }
+  return event(path, false) == Act::Fail ? -1 : real<Sync>(name)(file);
+}
 
 int opened(const char* name, const char* path, int flags, mode_t mode) {
   const bool changes = (flags & (O_CREAT | O_TRUNC)) != 0;
@@ -156,8 +171,8 @@ ssize_t pwrite64(int file, const void* data, size_t size, off64_t at) {
 ssize_t writev(int file, const iovec* parts, int count) {
   return event(path_of(file), false) == Act::Fail ? -1 : real<decltype(writev)>("writev")(file, parts, count);
 }
-int fsync(int file) { return event(path_of(file), false) == Act::Fail ? -1 : real<decltype(fsync)>("fsync")(file); }
-int fdatasync(int file) { return event(path_of(file), false) == Act::Fail ? -1 : real<decltype(fdatasync)>("fdatasync")(file); }
+int fsync(int file) { return synced("fsync", file); }
+int fdatasync(int file) { return synced("fdatasync", file); }
 int ftruncate64(int file, off64_t size) {
   return event(path_of(file), false) == Act::Fail ? -1 : real<decltype(ftruncate64)>("ftruncate64")(file, size);
 }

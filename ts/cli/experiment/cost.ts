@@ -4,7 +4,7 @@ import type { ModelReference } from '../../config/blocks.js'
 import { resolveModel } from '../../data/model-files.js'
 import { readJsonFile } from '../../data/tokenizer-files.js'
 import { PrudentError } from '../../errors.js'
-import type { Experiment } from '../../study/cost/experiment.js'
+import { type Experiment, TEMPLATE_TOKENS } from '../../study/cost/experiment.js'
 import { KNOWN_MODELS } from '../../study/cost/known-models.js'
 import { type Shape, shapeOf } from '../../study/cost/shapes.js'
 import type { ExperimentConfig } from './config.js'
@@ -15,9 +15,6 @@ export interface Unwritten {
   signal: AbortSignal
 }
 
-/** Of a chat template around prompt and response. */
-const TEMPLATE_TOKENS = 12
-
 /** @throws E_CONFIG where a number of steps is not written, E_OFFLINE where the sizes of a model are not known here */
 export async function experimentCost(config: ExperimentConfig, { side, signal }: Unwritten): Promise<Experiment> {
   const { reward, ensemble, policies, judge } = config
@@ -25,9 +22,9 @@ export async function experimentCost(config: ExperimentConfig, { side, signal }:
   const bytes = (dtype: string) => (dtype === 'bfloat16' || (dtype === 'auto' && config.device === 'cuda') ? 2 : 4)
   return {
     name: config.name,
-    scorer: await shape(reward.model, 'reward.model', signal),
-    policy: await shape(policies.model, 'policies.model', signal),
-    judge: await shape(judge.model, 'judge.model', signal),
+    scorer: await modelShape(reward.model, 'reward.model', signal),
+    policy: await modelShape(policies.model, 'policies.model', signal),
+    judge: await modelShape(judge.model, 'judge.model', signal),
     bytesPerWeight: {
       scorer: bytes(reward.dtype),
       policy: bytes(policies.dtype),
@@ -63,7 +60,7 @@ function steps(settings: { steps?: number | undefined }, where: string): number 
 }
 
 /** From a folder's or the cache's config.json, else from the table of known models. */
-async function shape(reference: ModelReference, where: string, signal: AbortSignal): Promise<Shape> {
+export async function modelShape(reference: ModelReference, where: string, signal: AbortSignal): Promise<Shape> {
   const found = await resolveModel(reference, { signal, offline: true }).catch((error) => {
     if (error instanceof PrudentError && error.code === 'E_OFFLINE') return null
     throw error

@@ -8,6 +8,7 @@ import { writeFileAtomic } from '../../run/atomic-files.js'
 import { writeRunConfig } from '../../run/config-file.js'
 import { lockRun } from '../../run/lock.js'
 import { runPool } from '../../study/pool.js'
+import { typedCommand } from '../support/command-line.js'
 import type { Session } from '../support/session.js'
 import type { ExperimentConfig } from './config.js'
 import { Ledger } from './ledger.js'
@@ -31,7 +32,7 @@ export async function runExperiment(session: Session, config: ExperimentConfig, 
     await writeConfigs(config, output)
     if (options.commands) {
       for (const { tasks } of stages)
-        for (const { parameters } of tasks) process.stdout.write(`npx prudent ${parameters.join(' ')}\n`)
+        for (const { parameters } of tasks) process.stdout.write(`${typedCommand(parameters)}\n`)
       return
     }
     const ledger = await Ledger.open(join(output, 'commands.json'))

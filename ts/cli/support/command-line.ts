@@ -7,10 +7,14 @@ type OptionValue = string | number | readonly string[] | undefined
 export function commandLine(command: string, options: Readonly<Record<string, OptionValue>>): string {
   const words = Object.entries(options).flatMap(([name, value]) => {
     const values = value === undefined ? [] : typeof value === 'object' ? value : [String(value)]
-    return values.flatMap((one) => [`--${name}`, quoted(one)])
+    return values.flatMap((one) => [`--${name}`, one])
   })
-  return ['npx prudent', command, ...words].join(' ')
+  return typedCommand([...command.split(' '), ...words])
 }
+
+/** The command that a POSIX shell makes of these parameters again. */
+export const typedCommand = (parameters: readonly string[]): string =>
+  ['npx', 'prudent', ...parameters.map(quoted)].join(' ')
 
 /** As a shell reads it back. */
 function quoted(text: string): string {

@@ -11,7 +11,7 @@ import { resolveModel } from '../../data/model-files.js'
 import { Tokenizer } from '../../data/tokenizer.js'
 import { PrudentError } from '../../errors.js'
 import type { Checkpoint } from '../../run/checkpoints.js'
-import type { PlainConfig } from '../../run/config-file.js'
+import { completeConfig, type PlainConfig } from '../../run/config-file.js'
 import { MlflowTracker } from '../../run/mlflow.js'
 import { RunDirectory } from '../../run/run-directory.js'
 import type { CheckpointSettings } from '../../training/settings.js'
@@ -49,7 +49,7 @@ export async function startTraining<Schema extends z.ZodType>(
   const config = await loadConfig(schema, options.config, { set })
   const ranks = await Ranks.join(session)
   try {
-    await trainAs(session, options, config, ranks, body)
+    await trainAs(session, options, schema, config, ranks, body)
   } catch (error) {
     await ranks?.leave(error)
     throw error
@@ -60,12 +60,14 @@ export async function startTraining<Schema extends z.ZodType>(
 async function trainAs<Config>(
   session: Session,
   options: TrainOptions,
+  schema: z.ZodType,
   config: Config,
   ranks: Ranks | null,
   body: (start: Start<Config>) => Promise<Record<string, unknown>>,
 ): Promise<void> {
   const { saving } = config as { saving: CheckpointSettings }
-  await using run = ranks?.isWriter === false ? null : await openRun(session, options, config as PlainConfig, saving)
+  await using run =
+    ranks?.isWriter === false ? null : await openRun(session, options, schema, config as PlainConfig, saving)
   const isDone = (await run?.isDone()) ?? false
   // To resume is to cut metrics back to the checkpoint: those of a run that is done stay.
   const own = { done: isDone, checkpoint: isDone ? null : ((await run?.resume()) ?? null) }
@@ -102,11 +104,13 @@ async function trainAs<Config>(
 function openRun(
   session: Session,
   options: TrainOptions,
+  schema: z.ZodType,
   config: PlainConfig,
   saving: CheckpointSettings,
 ): Promise<RunDirectory> {
   return RunDirectory.open(resolve(options.output), {
     config,
+    complete: (stored) => completeConfig(schema, stored),
     overwrite: options.overwrite ?? false,
     keep: saving.keep,
     warn: (message) => session.note(`warning: ${message}`),

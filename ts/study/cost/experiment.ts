@@ -21,6 +21,9 @@ export interface Experiment {
   batchTokens: number
 }
 
+/** Of a chat template around prompt and response. */
+export const TEMPLATE_TOKENS = 12
+
 /** @throws E_CONFIG where a model is not described by its architecture */
 export function studyExperiment(config: StudyConfig): Experiment {
   const { layout, heads, ppo, rewardModel, calibration, evaluation, prompts, data, models } = config
@@ -42,7 +45,7 @@ export function studyExperiment(config: StudyConfig): Experiment {
       side: data.maxLength,
       prompt: (prompts.queryTokens.min + prompts.queryTokens.max) / 2,
       response: ppo.sampling.maxNewTokens,
-      template: 12,
+      template: TEMPLATE_TOKENS,
     },
     reward: { steps: steps(rewardModel, 'rewardModel'), batchSize: rewardModel.batchSize },
     heads: {

@@ -40,6 +40,24 @@ export function stageCosts(experiment: Experiment): StageCost[] {
   ]
 }
 
+/** Of `sides` texts of `length` tokens: a backward costs twice the forward; activation checkpointing runs the forward once more. */
+export const rewardFlops = (scorer: Shape, sides: number, length: number): number =>
+  4 * forwardFlops(scorer, sides, length)
+
+/** Of one step of PPO. */
+export function policyStepFlops({ policy, scorer, policies, tokens }: PolicyStep): number {
+  const { batchSize, epochs } = policies
+  const length = tokens.prompt + tokens.response
+  // Generation, old log-probs and the reference read it once each; an update costs three forwards.
+  const own = forwardFlops(policy, batchSize, length, tokens.response) * (3 + 3 * epochs)
+  return own + forwardFlops(scorer, batchSize, length + tokens.template)
+}
+
+interface PolicyStep extends Pick<Experiment, 'policy' | 'scorer'> {
+  policies: Pick<Experiment['policies'], 'batchSize' | 'epochs'>
+  tokens: Omit<Experiment['tokens'], 'side'>
+}
+
 /** Moments in fp32; bf16 weights have an fp32 master beside them. */
 const optimiserBytes = (parameters: number, bytes: number): number => parameters * (8 + (bytes === 2 ? 4 : 0))
 
@@ -50,8 +68,7 @@ function rewardCost({ scorer, reward, tokens, bytesPerWeight, batchTokens }: Exp
   return {
     stage: 'single reward model',
     tokens: sides * tokens.side,
-    // Backward costs twice the forward; activation checkpointing runs the forward once more.
-    flops: 4 * forwardFlops(scorer, sides, tokens.side),
+    flops: rewardFlops(scorer, sides, tokens.side),
     memory: {
       weights: 2 * parameters * bytes,
       optimiser: optimiserBytes(parameters, bytes),
@@ -78,19 +95,16 @@ function headsCost({ scorer, heads, reward, tokens, bytesPerWeight, batchTokens 
   }
 }
 
-function policyCost({ policy, scorer, policies, tokens, bytesPerWeight }: Experiment): StageCost {
-  const { steps, batchSize, epochs } = policies
+function policyCost(experiment: Experiment): StageCost {
+  const { policy, scorer, policies, tokens, bytesPerWeight } = experiment
+  const { steps, batchSize } = policies
   const length = tokens.prompt + tokens.response
-  const forward = (shape: Shape, total: number, logits: number) => forwardFlops(shape, batchSize, total, logits)
-  const own = forward(policy, length, tokens.response)
-  // Generation, old log-probs and the reference read it once each; an update costs three forwards.
-  const step = own * (3 + 3 * epochs) + forward(scorer, length + tokens.template, 0)
   const parameters = baseParameters(policy)
   const bytes = bytesPerWeight.policy
   return {
     stage: 'policy',
     tokens: steps * batchSize * length,
-    flops: steps * step,
+    flops: steps * policyStepFlops(experiment),
     memory: {
       weights: 3 * parameters * bytes + baseParameters(scorer) * bytesPerWeight.scorer,
       optimiser: optimiserBytes(parameters, bytes),
