@@ -35,12 +35,20 @@ export function readRows(folder = RESULTS) {
   )
 }
 
-/** The latest row of each comparison, those of full size only unless `quick`. */
+/** What decides how fast matrix products are: figures of different kinds stand beside each other, the newer replaces none. */
+export function processorKind({ machine: { features = [], cpu } }) {
+  if (features.includes('amx_bf16')) return 'AMX'
+  if (features.includes('avx512_bf16')) return 'AVX-512 with bf16'
+  if (features.includes('avx512f')) return 'AVX-512'
+  return features.includes('avx2') ? 'AVX2' : cpu
+}
+
+/** The latest row of each comparison on each kind of processor, those of full size only unless `quick`. */
 export function latestRows(rows, { quick = false } = {}) {
   const latest = new Map()
   for (const row of rows) {
     if (Boolean(row.quick) !== quick) continue
-    const key = `${row.job}\0${row.row}`
+    const key = `${row.job}\0${row.row}\0${processorKind(row)}`
     const known = latest.get(key)
     if (!known || known.date <= row.date) latest.set(key, row)
   }

@@ -1,5 +1,6 @@
 // The Markdown tables of docs/benchmarks.md and README.md, written between markers from the result files.
 import { judgeGoals, percent } from './goals.mjs'
+import { processorKind } from './results.mjs'
 
 const UNITS = [
   [1, 's'],
@@ -91,18 +92,16 @@ function groupBy(rows, key) {
   return groups
 }
 
-/** One table a job, with what it ran on. */
+/** One table a job and kind of processor, with what it ran on. */
 export function fullTables(rows) {
+  const head = [line(HEADINGS), line(HEADINGS.map(() => '---'))]
   const jobs = groupBy(rows, ({ job }) => job)
   return [...jobs]
     .map(([job, own]) => {
-      const head = [line(HEADINGS), line(HEADINGS.map(() => '---'))]
-      return [
-        `### ${job}`,
-        ...[sizeText(own[0])].filter(Boolean),
-        [...head, ...own.map(jobRow)].join('\n'),
-        stampText(own),
-      ].join('\n\n')
+      const tables = [...groupBy(own, processorKind).values()].map((same) =>
+        [[...head, ...same.map(jobRow)].join('\n'), stampText(same)].join('\n\n'),
+      )
+      return [`### ${job}`, ...[sizeText(own[0])].filter(Boolean), ...tables].join('\n\n')
     })
     .join('\n\n')
 }
@@ -119,14 +118,17 @@ function stampText(rows) {
   const busiest = Math.max(...rows.flatMap((row) => [row.ours.othersBusy, row.peer.othersBusy]))
   const busy = busiest > 0.1 ? ` Other processes kept up to ${busiest.toFixed(1)} cores busy meanwhile.` : ''
   const stand = `commit ${commit.slice(0, 9)}${changed ? ' with changes' : ''}`
-  return `${[date.slice(0, 10), stand, machine.cpu, `${threads} threads`, ...versions].join(', ')}.${busy}`
+  const processor = `${machine.cpu} (${processorKind(rows[0])})`
+  return `${[date.slice(0, 10), stand, processor, `${threads} threads`, ...versions].join(', ')}.${busy}`
 }
 
-/** The README's: job, ratio and goal alone. */
+/** The README's: job, ratio and memory alone. */
 export function shortTable(rows) {
-  const head = [line(['job', 'ours / peer', 'faster', 'peak memory']), line(['---', '---', '---', '---'])]
-  const body = rows.map((row) =>
-    line([row.job.replace(/^training\//, ''), row.row, ratioText(row.ratio), memoryText(row)]),
+  const headings = ['job', 'processor', 'ours / peer', 'faster', 'peak memory']
+  const head = [line(headings), line(headings.map(() => '---'))]
+  const byJob = [...groupBy(rows, ({ job }) => job).values()].flat()
+  const body = byJob.map((row) =>
+    line([row.job.replace(/^training\//, ''), processorKind(row), row.row, ratioText(row.ratio), memoryText(row)]),
   )
   return [...head, ...body].join('\n')
 }

@@ -175,11 +175,28 @@ describe('tables', () => {
     expect(replaceBetween(text, 'ops', 'new')).toBeUndefined()
   })
 
-  test('of each comparison the latest row is shown, and none of a quick run', async () => {
+  test('of each comparison the latest row on each kind of processor is shown, and none of a quick run', async () => {
     const { latestRows } = await support('results')
-    const row = (date: string, quick: boolean) => ({ date, quick, job: 'j', row: 'r' })
-    const rows = [row('2026-01-02', false), row('2026-01-03', true), row('2026-01-01', false)]
-    expect(latestRows(rows)).toEqual([row('2026-01-02', false)])
+    const row = (date: string, quick: boolean, features: string[] = ['avx2', 'avx512f']) => ({
+      date,
+      quick,
+      job: 'j',
+      row: 'r',
+      machine: { cpu: 'any', features },
+    })
+    const tiles = row('2026-01-01', false, ['avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'])
+    const rows = [row('2026-01-02', false), row('2026-01-03', true), row('2026-01-01', false), tiles]
+    expect(latestRows(rows)).toEqual([row('2026-01-02', false), tiles])
+  })
+
+  test('each kind of processor has a table of its own', async () => {
+    const { rows } = await runFake({ small: [1], large: [1] }, 1)
+    const { fullTables, shortTable } = await support('table')
+    const on = (features: string[]) => ({ ...rows[0], machine: { ...rows[0].machine, features } })
+    const two = [on(['avx2', 'avx512f']), on(['avx2', 'avx512f', 'avx512_bf16', 'amx_bf16'])]
+    expect(fullTables(two).match(/^\| ours \/ peer/gm)).toHaveLength(2)
+    expect(fullTables(two)).toContain('(AMX)')
+    expect(shortTable(two)).toContain('| AVX-512 |')
   })
 })
 
