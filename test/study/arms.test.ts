@@ -45,7 +45,8 @@ test('fewer heads than variances can be compared of are refused before anything 
 
 test('laptop-full.yaml is the world of laptop.yaml with every method and a hundred policies of each', async () => {
   const [full, usual] = [await configOf('laptop-full'), await configOf('laptop')]
-  const { data, models, rewardModel, judgeModel, heads, ppo, evaluate, independent, evaluation, seed } = full
+  const { data, models, rewardModel, judgeModel, ppo, evaluate, independent, evaluation, seed } = full
+  const { layers, laplace, dropout, ...heads } = full.heads
   expect({ data, models, rewardModel, judgeModel, heads, ppo, evaluate, independent, evaluation, seed }).toEqual(
     Object.fromEntries(
       Object.entries(usual).filter(([name]) =>
