@@ -45,10 +45,10 @@ test('fewer heads than variances can be compared of are refused before anything 
 
 test('laptop-full.yaml is the world of laptop.yaml with every method and a hundred policies of each', async () => {
   const [full, usual] = [await configOf('laptop-full'), await configOf('laptop')]
-  const shared = ({ name, layout, comparisons, calibration, ...rest }: StudyConfig) => ({
-    ...rest,
-    calibration: { ...calibration, refinements: null },
-  })
+  const shared = ({ name, layout, comparisons, calibration, heads, ...rest }: StudyConfig) => {
+    const { layers, laplace, dropout, ...both } = heads
+    return { ...rest, heads: both, calibration: { ...calibration, refinements: null } }
+  }
   expect(shared(full)).toEqual(shared(usual))
   const { arms, policies, comparisons } = planStudy(full)
   const primary = comparisons[0]

@@ -1,9 +1,18 @@
 import { expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
+import { scoreMatrix } from '../../ts/evaluation/score-matrix.js'
+import { sigmaOf } from '../../ts/evaluation/sigma.js'
 import { createObjective } from '../../ts/policy/objectives.js'
 import { objectiveSettings } from '../../ts/policy/settings.js'
 import { checkLayers } from '../../ts/uncertainty/layers.js'
-import { dropoutSource, headsSource, measure, type UncertaintySource } from '../../ts/uncertainty/linear-source.js'
+import {
+  drawHeads,
+  dropoutSource,
+  headsSource,
+  measure,
+  pickHeads,
+  type UncertaintySource,
+} from '../../ts/uncertainty/linear-source.js'
 
 const random = Random.from(3, 'sources')
 const normals = (count: number) => Float32Array.from({ length: count }, () => random.normal())
@@ -72,6 +81,61 @@ test('objectives take sigma from any source, raw and centred', () => {
     const centred = features.map((value, index) => value - (origin[index % hidden] as number))
     expectSigma(objective({ ...given, centers: forward(source, origin) }).sigma, centred)
   }
+})
+
+/** One head with any factor, as Laplace's. */
+const closedForm = (hidden: number, rank: number): UncertaintySource => ({
+  ...{ source: 'laplace', layers: [1], fit: {}, hidden, heads: 1, scoreHeads: 1 },
+  ...{ weights: normals(hidden), spread: { rank, factor: normals(rank * hidden) } },
+})
+
+test('heads drawn from a closed form have its mean and its variance, and leave its sigma as it is', () => {
+  const source = closedForm(5, 3)
+  const [features, count] = [normals(4 * 5), 20_000]
+  const drawn = drawHeads(source, count, 7)
+  const heads = headsSource(drawn.weights, count)
+  const [closed, sampled] = [measure(source, features), measure(heads, features)]
+  for (let row = 0; row < 4; row++) {
+    const sigma = closed.sigma[row] as number
+    // Relative error of a standard deviation over n draws is about 1 / sqrt(2 n) = 0.005, of a mean sigma / sqrt(n) = 0.007 sigma; five of them.
+    expect(Math.abs((sampled.sigma[row] as number) / sigma - 1)).toBeLessThan(0.025)
+    expect(Math.abs((sampled.mean[row] as number) - (closed.mean[row] as number))).toBeLessThan(0.035 * sigma)
+  }
+  expect(measure({ ...drawn, spread: source.spread }, features).sigma).toEqual(closed.sigma)
+  // A head depends on seed and number, not on how many there are.
+  expect(drawHeads(source, 3, 7).weights).toEqual(drawn.weights.slice(0, 15))
+  expect(drawHeads(source, 3, 8).weights).not.toEqual(drawn.weights.slice(0, 15))
+  expect(() => drawHeads(heads, 2, 1)).toThrow('closed form')
+})
+
+test('picked heads are rows of their source, those of the last layer counted', () => {
+  const source: UncertaintySource = {
+    ...{ source: 'layers', layers: [1, 2], fit: { headsPerLayer: 2 }, hidden: 1, heads: 4, scoreHeads: 2 },
+    ...{ weights: Float32Array.of(0, 1, 0, 2, 3, 0, 4, 0), spread: null },
+  }
+  const picked = pickHeads(source, [1, 2])
+  expect([...picked.weights]).toEqual([0, 2, 3, 0])
+  expect(picked).toMatchObject({ heads: 2, scoreHeads: 1, fit: { headsPerLayer: 1 } })
+})
+
+test("sigma of a spread's columns is that of the source, raw and centred", () => {
+  const [source, rows] = [closedForm(4, 2), 6]
+  const features = normals(rows * 4)
+  const all = scoreMatrix(forward(source, features), 3)
+  const columns = (from: number, to: number) =>
+    scoreMatrix(
+      all.values.filter((_, index) => index % 3 >= from && index % 3 < to),
+      to - from,
+    )
+  const given = { scores: columns(0, 1), spread: columns(1, 3) }
+  const means = Array.from({ length: 4 }, (_, k) => features.reduce((s, x, i) => (i % 4 === k ? s + x / rows : s), 0))
+  const centred = features.map((value, index) => value - (means[index % 4] as number))
+  const close = (sigma: Float64Array, x: Float32Array) =>
+    measure(source, x).sigma.every((value, row) => Math.abs(value - (sigma[row] as number)) < 1e-4)
+  expect(close(sigmaOf(given, 'none', []), features)).toBe(true)
+  expect(close(sigmaOf(given, 'reference', []), centred)).toBe(true)
+  // The twin: raw sigma is not centred sigma.
+  expect(close(sigmaOf(given, 'none', []), centred)).toBe(false)
 })
 
 test('wrong inputs are named', () => {

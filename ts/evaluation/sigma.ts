@@ -49,8 +49,24 @@ export function sigmaOverHeads(matrix: ScoreMatrix): Float64Array {
   return Float64Array.from({ length: matrix.rows }, (_, row) => standardDeviation(rowOf(matrix, row)))
 }
 
+/** sigma of each row, of columns that are centred first: over heads, or where a spread is given the root of its sum of squares. */
+export function sigmaOf(
+  { scores, spread }: { scores: ScoreMatrix; spread?: ScoreMatrix | undefined },
+  center: SigmaCenter,
+  prompts: readonly string[],
+): Float64Array {
+  if (spread === undefined) return sigmaOverHeads(centred(scores, center, prompts))
+  // Of a closed form each column is linear in the features, as a head is: what centres a head centres it.
+  const columns = centred(spread, center, prompts)
+  return Float64Array.from({ length: columns.rows }, (_, row) =>
+    Math.sqrt(rowOf(columns, row).reduce((sum, value) => sum + value ** 2, 0)),
+  )
+}
+
 export interface SigmaQualityInput {
   scores: ScoreMatrix
+  /** Columns whose sum of squares is the variance; absent: sigma is over the heads. */
+  spread?: ScoreMatrix | undefined
   center: SigmaCenter
   /** One prompt a row. */
   prompts: readonly string[]
@@ -71,7 +87,7 @@ export interface SigmaQualityResult {
 }
 
 export function sigmaQuality(input: SigmaQualityInput): SigmaQualityResult {
-  const sigma = sigmaOverHeads(centred(input.scores, input.center, input.prompts))
+  const sigma = sigmaOf(input, input.center, input.prompts)
   const predicted = meanOverHeads(input.scores)
   const [meanPredicted, meanTruth] = [mean(predicted), mean(input.truth)]
   const errors = predicted.map((value, row) =>

@@ -18,6 +18,9 @@ export const RECIPE_NAMES: Record<Recipe, string> = {
   paper: 'paper’s heads (all new)',
   'paper-keep-first': 'paper’s heads (first kept)',
   anchored: 'anchored bootstrap heads',
+  layers: 'heads on several layers',
+  laplace: 'draws from the Laplace posterior',
+  dropout: 'draws of dropout',
 }
 export const CENTER_NAMES: Record<Center, string> = {
   none: 'raw σ',

@@ -5,6 +5,8 @@ import { promptSettings } from '../policy/prompts.js'
 import { ppoSettings } from '../policy/settings.js'
 import { headsSettings, languageModelSettings, rewardSettings } from '../training/settings.js'
 import { studySources } from '../uncertainty/comparison/config.js'
+import { layersProblem } from '../uncertainty/layers.js'
+import { sourceParts } from '../uncertainty/settings.js'
 import { centerSchema, methodSchema, recipeSchema } from './summary.js'
 
 const count = z.int().min(1)
@@ -66,6 +68,27 @@ const evaluate = z
   .default(null)
   .describe('prudent evaluate on the reward models of the study; null leaves it out')
 
+/** By recipe: how the reward heads come about that policies are rewarded by, and their sigma with them. */
+const heads = z
+  .strictObject({
+    paper: headsSettings,
+    anchored: headsSettings,
+    layers: headsSettings
+      .extend(sourceParts.layers)
+      .optional()
+      .describe('Heads that read different layers; those of an ensemble take turns'),
+    laplace: z
+      .strictObject({ ...sourceParts.laplace, seed: seed.default(0).describe('Of the draws') })
+      .optional()
+      .describe("Draws from Laplace's posterior of one head; sigma is the posterior's, in closed form"),
+    dropout: headsSettings
+      .extend(sourceParts.dropout)
+      .optional()
+      .describe('One trained head under dropout of its features: draws of it, and their sigma in closed form'),
+  })
+  .describe('Recipes of heads; layout.heads sets how many')
+export type HeadsConfig = z.output<typeof heads>
+
 /** What a paired test of two variances needs: Pitman-Morgan has no degrees of freedom below three pairs. */
 export const FEWEST_HEADS = 3
 
@@ -107,9 +130,7 @@ export const studyConfigSchema = z
     models: z.strictObject({ scorer: languageModel, policy: languageModel, judge: z.union([existingJudge, model]) }),
     rewardModel: rewardSettings,
     judgeModel: rewardSettings,
-    heads: z
-      .strictObject({ paper: headsSettings, anchored: headsSettings })
-      .describe('The two recipes; layout.heads sets how many'),
+    heads,
     layout: z
       .strictObject({ ensembles: count, heads: z.int().min(2), trials: count })
       .describe('4 x 10 x 1: every policy has a reward head of its own; 1 x 10 x 4 is the paper'),
@@ -212,12 +233,31 @@ export const studyConfigSchema = z
       })
       .prefault({}),
   })
-  .superRefine(({ layout, comparisons }, context) => {
-    for (const [i, { ensembles = layout.ensembles }] of comparisons.entries()) {
-      const heads = Math.min(ensembles, layout.ensembles) * layout.heads
-      if (heads >= FEWEST_HEADS) continue
-      const message = `expected at least ${FEWEST_HEADS} reward heads (ensembles x layout.heads), of which variances can be compared; there are ${heads}`
-      context.addIssue({ code: 'custom', path: ['comparisons', i], message })
+  .superRefine(({ layout, comparisons, heads, models }, context) => {
+    const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
+    for (const [i, { recipe, ensembles = layout.ensembles }] of comparisons.entries()) {
+      const count = Math.min(ensembles, layout.ensembles) * layout.heads
+      if (count < FEWEST_HEADS)
+        refuse(
+          ['comparisons', i],
+          `expected at least ${FEWEST_HEADS} reward heads (ensembles x layout.heads), of which variances can be compared; there are ${count}`,
+        )
+      const known = Object.keys(heads).join(', ')
+      if (!(recipe in heads))
+        refuse(
+          ['comparisons', i, 'recipe'],
+          recipe === 'paper-keep-first'
+            ? `expected one of ${known}: paper-keep-first is reported alone, no heads of it are kept for calibration`
+            : `expected a recipe whose settings stand under heads (${known}), received ${recipe}: say heads.${recipe}`,
+        )
     }
+    const { architecture } = models.scorer
+    const count = architecture.num_hidden_layers ?? architecture.n_layer
+    // An architecture that does not say is refused when the model is made.
+    if (heads.layers === undefined || typeof count !== 'number') return
+    const problem = layersProblem(heads.layers.layers, count, layout.heads)
+    if (problem === null) return
+    if (problem.of === 'heads') refuse(['layout', 'heads'], `expected ${problem.expected} in heads.layers.layers`)
+    else refuse(['heads', 'layers', 'layers'], `expected ${problem.expected} of models.scorer`)
   })
 export type StudyConfig = z.output<typeof studyConfigSchema>

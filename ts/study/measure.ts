@@ -2,13 +2,14 @@
 import path from 'node:path'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
 import type { ScoreBatcher } from '../addon/score-batcher.js'
+import { loadUncertainty } from '../addon/uncertainty.js'
 import { packRows } from '../data/batching.js'
 import { eosTokenIds } from '../data/model-files.js'
 import { keepPrefix, templatePrefix } from '../data/template-prefix.js'
 import { correlation, histogram, mean } from '../evaluation/describe.js'
 import { benchmarkAccuracy } from '../evaluation/reward-bench.js'
 import { rowOf, type ScoreMatrix, scoreMatrix } from '../evaluation/score-matrix.js'
-import { centred, type SigmaCenter, sigmaOverHeads, sigmaQuality } from '../evaluation/sigma.js'
+import { type SigmaCenter, sigmaOf, sigmaQuality } from '../evaluation/sigma.js'
 import { sectionVariances } from '../evaluation/variances.js'
 import { modelScorer } from '../policy/scorer.js'
 import type { Scorer } from '../policy/types.js'
@@ -17,7 +18,15 @@ import { ensembleHeads, ensemblesOf } from './ensembles.js'
 import { responseText, type StudyInputs } from './inputs.js'
 import type { SigmaPower } from './plan.js'
 import { repeatPrompts, takePrompts } from './prompts.js'
-import { type HeadStatistics, headStatistics, meanTruth, sampleReference, scoreSample, truthOf } from './reference.js'
+import {
+  type HeadStatistics,
+  headStatistics,
+  meanTruth,
+  type SampleScores,
+  sampleReference,
+  scoreSample,
+  truthOf,
+} from './reference.js'
 import { CENTERS, type Recipe, type SigmaQuality, type Summary } from './summary.js'
 
 /** The models that policies meet, loaded for as long as they are needed. */
@@ -51,7 +60,12 @@ export async function loadModels(
   const reward = await classifier(folders.reward)
   const judge = await classifier(folders.judge)
   const scorers: Record<string, NativeModel> = {}
-  for (const recipe of recipes) scorers[recipe] = await classifier(path.join(folders.ensembles, recipe))
+  for (const recipe of recipes) {
+    const folder = path.join(folders.ensembles, recipe)
+    const scorer = await classifier(folder)
+    await loadUncertainty(scorer, folder)
+    scorers[recipe] = scorer
+  }
   // From the start, so that no score depends on which stages a run finds done.
   const prefix = await templatePrefix(tokenizers.scorer)
   for (const model of [reward, ...Object.values(scorers)]) await keepPrefix(model, prefix)
@@ -107,8 +121,19 @@ export function scorerOf(
   })
 }
 
-/** Columns of an ensemble. */
-export function selectHeads(matrix: ScoreMatrix, heads: readonly number[]): ScoreMatrix {
+/** An ensemble's columns: rewards, and where sigma is known in closed form those of its spread. */
+export function ensembleColumns(
+  config: StudyConfig,
+  recipe: Recipe,
+  ensemble: number,
+  all: SampleScores,
+): { scores: ScoreMatrix; spread?: ScoreMatrix } {
+  const scores = selectHeads(all, ensembleHeads(config, recipe, ensemble))
+  return all.spread === undefined ? { scores } : { scores, spread: selectHeads(all, all.spread) }
+}
+
+/** Columns with the given numbers. */
+function selectHeads(matrix: ScoreMatrix, heads: readonly number[]): ScoreMatrix {
   const values = Float32Array.from({ length: matrix.rows * heads.length }, (_, i) => {
     const row = Math.floor(i / heads.length)
     return rowOf(matrix, row)[heads[i % heads.length] as number] as number
@@ -128,7 +153,8 @@ export async function measureBenchmark(context: MeasureContext, recipes: readonl
   const { tokens, subsets } = inputs.rewardBench
   const batch = { batchTokens: config.evaluation.batchTokens }
   const score = async (model: NativeModel) => {
-    const heads = model.info().numLabels
+    const { numLabels, spread } = model.info()
+    const heads = numLabels + spread
     return {
       chosen: scoreMatrix(await model.score(packRows(tokens.chosen), batch), heads),
       rejected: scoreMatrix(await model.score(packRows(tokens.rejected), batch), heads),
@@ -144,7 +170,7 @@ export async function measureBenchmark(context: MeasureContext, recipes: readonl
   }
   for (const recipe of recipes) {
     const all = await score(models.scorers[recipe] as NativeModel)
-    const own = ensembleHeads(config, 0)
+    const own = ensembleHeads(config, recipe, 0)
     const [chosen, rejected] = [selectHeads(all.chosen, own), selectHeads(all.rejected, own)]
     const { sections } = benchmarkAccuracy(chosen, rejected, subsets, xstest)
     result.variances.push(...sectionVariances(chosen, rejected, subsets).map((section) => ({ recipe, ...section })))
@@ -198,7 +224,7 @@ export async function measureReference(context: MeasureContext, recipes: readonl
     const scorer = scorerOf(context, models.scorers[recipe] as NativeModel, 'scorer')
     const centringScores = await scoreSample(scorer, centring, signal)
     result.statistics[recipe] = headStatistics(centringScores)
-    result.meanWeight[recipe] = meanWeights(config, centringScores, centring.prompts.texts)
+    result.meanWeight[recipe] = meanWeights(config, recipe, centringScores, centring.prompts.texts)
     const scores = await scoreSample(scorer, gate, signal)
     result.quality.push(...CENTERS.map((center) => qualityOf(context, recipe, center, scores, gate)))
   }
@@ -215,11 +241,16 @@ export async function measureReference(context: MeasureContext, recipes: readonl
 }
 
 /** Of every ensemble that the scores hold, those for calibration included. */
-function meanWeights(config: StudyConfig, scores: ScoreMatrix, prompts: readonly string[]): MeanWeights {
+function meanWeights(
+  config: StudyConfig,
+  recipe: Recipe,
+  scores: SampleScores,
+  prompts: readonly string[],
+): MeanWeights {
+  const ensembles = (scores.heads - (scores.spread?.length ?? 0)) / config.layout.heads
   const of = (power: SigmaPower, center: SigmaCenter) =>
-    Array.from({ length: scores.heads / config.layout.heads }, (_, ensemble) => {
-      const own = selectHeads(scores, ensembleHeads(config, ensemble))
-      const sigma = sigmaOverHeads(centred(own, center, prompts))
+    Array.from({ length: ensembles }, (_, ensemble) => {
+      const sigma = sigmaOf(ensembleColumns(config, recipe, ensemble, scores), center, prompts)
       return mean(power === 'variance' ? sigma.map((value) => value ** 2) : sigma)
     })
   const centers = (power: SigmaPower) => ({
@@ -235,7 +266,7 @@ function qualityOf(
   context: MeasureContext,
   recipe: Recipe,
   center: SigmaCenter,
-  scores: ScoreMatrix,
+  scores: SampleScores,
   sample: { prompts: { texts: readonly string[] }; texts: string[] },
 ): SigmaQuality {
   const { truth } = context.inputs
@@ -244,7 +275,7 @@ function qualityOf(
   const prompts = sample.prompts.texts
   const ensembles = ensemblesOf(context.config, recipe).map((ensemble) =>
     sigmaQuality({
-      scores: selectHeads(scores, ensembleHeads(context.config, ensemble)),
+      ...ensembleColumns(context.config, recipe, ensemble, scores),
       center,
       prompts,
       truth: rewards,

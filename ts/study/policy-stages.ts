@@ -16,7 +16,7 @@ import { type MatchOptions, trainMatched } from './refinement.js'
 import { hashOf, type SharedContext, type StageResult, type StageStore } from './stages.js'
 import { pairedMeanDifference, resample } from './statistics/intervals.js'
 import type { Measured, StudyOptions } from './study.js'
-import type { CalibrationSummary, Refinement } from './summary.js'
+import type { CalibrationSummary, Recipe, Refinement } from './summary.js'
 
 /** What calibration alone finds; refinement is known when the arm's policies are. */
 export type Calibrated = Omit<CalibrationSummary, 'refinement'>
@@ -150,9 +150,9 @@ async function calibrateArm(
   })
 }
 
-const ensembleOf = (config: StudyConfig, index: number) => ({
+const ensembleOf = (config: StudyConfig, recipe: Recipe, index: number) => ({
   ensembleIndex: index,
-  ensemble: ensembleHeads(config, index),
+  ensemble: ensembleHeads(config, recipe, index),
 })
 
 async function measureKl(
@@ -168,8 +168,7 @@ async function measureKl(
     config.calibration.samples,
     config.evaluation.responses,
   )
-  const heads = calibrationHeads(config)
-  const units = heads.map((head, i) => ({
+  const units = calibrationHeads(config, arm.recipe).map(({ ensemble, head }, i) => ({
     name: `beta-${hashOf(beta)}-head-${head}`,
     work: async () => {
       const unit: TrainedHead = {
@@ -177,7 +176,7 @@ async function measureKl(
         beta,
         seed: policySeed(config.seed, config.layout.ensembles, i, 0),
         head,
-        ...ensembleOf(config, Math.floor(head / config.layout.heads)),
+        ...ensembleOf(config, arm.recipe, ensemble),
       }
       return { kl: await finalKlOf(await context(), unit, prompts) }
     },
@@ -241,14 +240,9 @@ async function runArm(study: PolicyStage, arm: Arm, beta: number, attempt: numbe
     const prompts = takePrompts(study.stage.inputs.prompts.evaluation, config.evaluation.responses)
     const referenceTruth = mean(measured.reference.means.truth)
     const train = (unit: PolicyUnit) => async () => {
-      const head: TrainedHead = {
-        arm,
-        beta,
-        seed: unit.seed,
-        head: ensembleHeads(config, unit.ensemble)[unit.head] as number,
-        ...ensembleOf(config, unit.ensemble),
-      }
-      return runPolicy(await policies(), head, prompts)
+      const own = ensembleOf(config, arm.recipe, unit.ensemble)
+      const head = own.ensemble[unit.head] as number
+      return runPolicy(await policies(), { arm, beta, seed: unit.seed, head, ...own }, prompts)
     }
     const results = await store.units(
       context,

@@ -6,6 +6,7 @@ import { mkdir, rename, rm, stat, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ensembleHeads } from './ensembles.js'
 import { type ModelStage, saveModel } from './models.js'
+import { firstOf, isSource } from './source-recipes.js'
 import type { StageResult, StageStore } from './stages.js'
 import type { Recipe } from './summary.js'
 
@@ -46,8 +47,11 @@ export async function publishModels(
     await mkdir(folder, { recursive: true })
     await linkFolder(path.join(reward.folder, 'model'), models.reward)
     for (const [i, target] of independent.folders.entries()) await linkFolder(target, models.independent[i] as string)
-    for (const recipe of recipes)
-      await writeFirstEnsemble(stage, path.join(ensembles.folder, recipe), models.heads[recipe] as string)
+    for (const recipe of recipes) {
+      const name = models.heads[recipe] as string
+      if (isSource(recipe)) await linkFolder(path.join(ensembles.folder, firstOf(recipe)), name)
+      else await writeFirstEnsemble(stage, recipe, path.join(ensembles.folder, recipe), name)
+    }
     return { recipes }
   }
   const dependencies = [reward.key, ensembles.key, independent.key, recipes, stage.config.layout.heads]
@@ -69,7 +73,7 @@ async function linkFolder(target: string, name: string): Promise<void> {
   await replace(made, name)
 }
 
-async function writeFirstEnsemble(stage: ModelStage, source: string, name: string): Promise<void> {
+async function writeFirstEnsemble(stage: ModelStage, recipe: Recipe, source: string, name: string): Promise<void> {
   const { addon, config, inputs } = stage
   const { dtype, device } = config
   const model = await addon.loadModel(source, { task: 'sequence-classification', dtype, device })
@@ -77,7 +81,7 @@ async function writeFirstEnsemble(stage: ModelStage, source: string, name: strin
   try {
     const weight = await model.scoreWeight()
     const { numLabels } = model.info()
-    const heads = ensembleHeads(config, 0)
+    const heads = ensembleHeads(config, recipe, 0)
     const width = weight.length / numLabels
     await model.setScoreWeight(weight.slice(0, heads.length * width), heads.length)
     await rm(made, { recursive: true, force: true })

@@ -43,12 +43,18 @@ export async function sampleReference(context: SampleContext, prompts: PromptSet
   return { prompts, responses, texts }
 }
 
-export async function scoreSample(scorer: Scorer, sample: Sample, signal: AbortSignal): Promise<ScoreMatrix> {
-  const { values, heads } = await scorer.score(sample.prompts.texts, sample.responses, signal)
-  return scoreMatrix(values, heads)
+/** Every column that the scorer gives. */
+export interface SampleScores extends ScoreMatrix {
+  /** Columns whose sum of squares is the variance; absent: sigma is over heads. */
+  spread?: readonly number[]
 }
 
-/** Mean and standard deviation of each head over reference responses. */
+export async function scoreSample(scorer: Scorer, sample: Sample, signal: AbortSignal): Promise<SampleScores> {
+  const { values, heads, spread } = await scorer.score(sample.prompts.texts, sample.responses, signal)
+  return { ...scoreMatrix(values, heads), ...(spread && { spread }) }
+}
+
+/** Mean and standard deviation of each column over reference responses. */
 export interface HeadStatistics {
   mean: number[]
   std: number[]

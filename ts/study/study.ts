@@ -29,10 +29,12 @@ import { type ModelStage, makeJudge, makeLanguageModel, makeRewardModel, measure
 import { planStudy, type StudyPlan } from './plan.js'
 import { calibrateArms, runArms, type TrainedArm } from './policy-stages.js'
 import { type ModelSources, type PublishedModels, publishModels } from './published-models.js'
+import { isSource } from './source-recipes.js'
 import { hashOf, type StageResult, StageStore } from './stages.js'
 import {
   type IndependentModel,
   type LanguageModelSummary,
+  RECIPES,
   type Recipe,
   type RewardModelSummary,
   type SigmaQuality,
@@ -91,7 +93,7 @@ export async function runStudy(options: StudyOptions): Promise<Summary | null> {
   const inputs = await readInputs(config)
   const stage: ModelStage = { addon, config, inputs, signal: options.signal, progress: () => {} }
   const plan = planStudy(config)
-  const recipes = recipesOf(plan)
+  const recipes = recipesOf(plan, config)
   const trained = await trainModels(store, stage, recipes, { lanes, observer })
   const models = new LazyModels(() => loadModels(addon, config, trained.folders, recipes, inputs.tokenizers))
   try {
@@ -118,7 +120,8 @@ async function accompany(
   if (options.accompany === undefined) return
   const { config, runFolder } = options
   const { recipe } = config.comparisons[0] as StudyConfig['comparisons'][number]
-  const recipes = [...new Set<Recipe>([recipe, 'paper'])]
+  const sources = recipesOf(planStudy(config), config).filter(isSource)
+  const recipes = [...new Set<Recipe>([recipe, 'paper', ...sources])]
   const { models, key } = await publishModels(store, stage, runFolder, recipes, trained.published)
   await options.accompany({ store, recipe, models, key: hashOf([key, config.dtype, config.device]) })
 }
@@ -144,8 +147,11 @@ async function publish(options: StudyOptions, store: StageStore, summary: Summar
 }
 
 /** Every recipe that policies are trained on, then the others that are only reported. */
-export function recipesOf(plan: StudyPlan): Recipe[] {
-  return [...new Set<Recipe>([...plan.arms.map((arm) => arm.recipe), 'anchored', 'paper', 'paper-keep-first'])]
+export function recipesOf(plan: StudyPlan, { heads }: Pick<StudyConfig, 'heads'>): Recipe[] {
+  const sources = RECIPES.filter((recipe) => isSource(recipe) && recipe in heads)
+  return [
+    ...new Set<Recipe>([...plan.arms.map((arm) => arm.recipe), 'anchored', 'paper', 'paper-keep-first', ...sources]),
+  ]
 }
 
 interface TrainedModels {

@@ -19,7 +19,7 @@ export const METHODS = [
   'mean-variance',
   'lcb',
 ] as const
-export const RECIPES = ['paper', 'paper-keep-first', 'anchored'] as const
+export const RECIPES = ['paper', 'paper-keep-first', 'anchored', 'layers', 'laplace', 'dropout'] as const
 export const CENTERS = ['none', 'reference', 'prompt'] as const
 export const OUTCOMES = ['holds', 'fails', 'inconclusive', 'not trained'] as const
 
@@ -29,7 +29,10 @@ export const OUTCOMES = ['holds', 'fails', 'inconclusive', 'not trained'] as con
  * mean-variance: mean - lambda*variance over heads; lcb: r - k*sigma.
  */
 export const methodSchema = z.enum(METHODS)
-/** How the ten heads came about: the paper's recipe with new heads only, with the trained head kept as head 0, or anchored bootstrap heads. */
+/**
+ * How the ten heads came about: the paper's recipe with new heads only, with the trained head kept as head 0, anchored bootstrap heads, heads on
+ * several layers, or draws from what sigma is of: a Laplace posterior, a head under dropout.
+ */
 export const recipeSchema = z.enum(RECIPES)
 /** What is subtracted from each head's score before sigma is taken over heads: nothing (the paper), its mean over reference responses, or over the prompt's responses. */
 export const centerSchema = z.enum(CENTERS)

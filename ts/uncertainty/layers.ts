@@ -13,21 +13,24 @@ export interface LayerFeatures {
 
 /** Of a base with `count` layers: ascending, the last among them, heads shared out evenly. */
 export function checkLayers(layers: readonly number[], count: number, heads: number): void {
+  const problem = layersProblem(layers, count, heads)
+  if (problem === null) return
+  const argument = { layers: 'uncertainty.layers', heads: 'training.heads' }[problem.of]
+  throw argumentError('E_CONFIG', argument, problem.expected, problem.of === 'heads' ? `${heads}` : layers.join(', '))
+}
+
+/** What is wrong with layers, or with the number of heads on them; null: nothing. */
+export function layersProblem(
+  layers: readonly number[],
+  count: number,
+  heads: number,
+): { of: 'layers' | 'heads'; expected: string } | null {
   const ascending = layers.every((layer, index) => index === 0 || layer > (layers[index - 1] as number))
   if (!ascending || layers.at(-1) !== count)
-    throw argumentError(
-      'E_CONFIG',
-      'uncertainty.layers',
-      `ascending numbers that end with ${count}, the last layer`,
-      layers.join(', '),
-    )
+    return { of: 'layers', expected: `ascending numbers that end with ${count}, the last layer` }
   if (heads % layers.length !== 0 || heads < layers.length)
-    throw argumentError(
-      'E_CONFIG',
-      'training.heads',
-      `a multiple of ${layers.length}, the number of layers`,
-      String(heads),
-    )
+    return { of: 'heads', expected: `a multiple of ${layers.length}, the number of layers` }
+  return null
 }
 
 /**

@@ -68,6 +68,40 @@ export function dropoutSource(
   return { source: 'dropout', layers: [layer], fit, ...shape, weights: head, spread: { rank, factor } }
 }
 
+/**
+ * Heads from the distribution that a closed form is the variance of, N(w, F'F): draws from Laplace's posterior, heads under Gaussian dropout.
+ * Each is a reward that differs from the others as sigma says, and sigma stays what it was.
+ */
+export function drawHeads(source: UncertaintySource, count: number, seed: number): UncertaintySource {
+  const { spread, weights: mean } = source
+  if (spread === null || source.heads !== 1)
+    throw argumentError('E_CONFIG', 'source', 'one head with a variance in closed form', source.source)
+  const width = mean.length
+  const weights = new Float32Array(count * width)
+  for (let head = 0; head < count; head++) {
+    const random = Random.from(seed, 'draw', head)
+    const drawn = Float64Array.from(mean)
+    for (let row = 0; row < spread.rank; row++) {
+      const z = random.normal()
+      for (let index = 0; index < width; index++)
+        drawn[index] = (drawn[index] as number) + z * (spread.factor[row * width + index] as number)
+    }
+    weights.set(drawn, head * width)
+  }
+  return { ...source, heads: count, scoreHeads: count, weights }
+}
+
+/** A source with some of its heads, ascending; a variance in closed form stays as it is. */
+export function pickHeads(source: UncertaintySource, numbers: readonly number[]): UncertaintySource {
+  const width = source.weights.length / source.heads
+  const weights = new Float32Array(numbers.length * width)
+  for (const [head, number] of numbers.entries())
+    weights.set(source.weights.subarray(number * width, (number + 1) * width), head * width)
+  const scoreHeads = numbers.filter((number) => number < source.scoreHeads).length
+  const fit = { ...source.fit, ...('headsPerLayer' in source.fit && { headsPerLayer: scoreHeads }) }
+  return { ...source, fit, heads: numbers.length, scoreHeads, weights }
+}
+
 /** Makes a sequence classifier give rewards and sigma of a source in one forward; score.weight holds the rewards of the last layer. */
 export async function installSource(model: NativeModel, source: UncertaintySource): Promise<void> {
   const { heads, weights, spread, layers } = source

@@ -2,6 +2,34 @@ import { z } from 'zod'
 import { SOURCES } from '../addon/uncertainty.js'
 import type { HeadsSettings } from '../training/settings.js'
 
+/** What sources have beside the training of their heads. */
+export const sourceParts = {
+  layers: {
+    layers: z
+      .array(z.int().min(1))
+      .min(2)
+      .describe(
+        'Layers of the base that heads read, 1 for the first, the last one among them; heads are shared out evenly',
+      ),
+  },
+  laplace: {
+    priorPrecision: z
+      .union([z.number().positive(), z.literal('evidence')])
+      .default('evidence')
+      .describe(
+        'Of the prior N(0, 1 / precision) of every weight; evidence: the one under which the pairs are likeliest',
+      ),
+  },
+  dropout: {
+    rate: z.number().gt(0).lt(1).default(0.1),
+    passes: z
+      .int()
+      .min(1)
+      .optional()
+      .describe('Fixed masks of the features; default: the limit of many, in closed form'),
+  },
+}
+
 /** Where the sigma of a reward model on a frozen base comes from. */
 export const uncertaintySettings = z
   .discriminatedUnion('source', [
@@ -17,37 +45,13 @@ export const uncertaintySettings = z
       .strictObject({ source: z.literal('anchored-bootstrap') })
       .describe('The same, each held near its own start by a ridge'),
     z
-      .strictObject({
-        source: z.literal('layers'),
-        layers: z
-          .array(z.int().min(1))
-          .min(2)
-          .describe(
-            'Layers of the base that heads read, 1 for the first, the last one among them; heads are shared out evenly',
-          ),
-      })
+      .strictObject({ source: z.literal('layers'), ...sourceParts.layers })
       .describe('Disagreement of heads that read different layers'),
     z
-      .strictObject({
-        source: z.literal('laplace'),
-        priorPrecision: z
-          .union([z.number().positive(), z.literal('evidence')])
-          .default('evidence')
-          .describe(
-            'Of the prior N(0, 1 / precision) of every weight; evidence: the one under which the pairs are likeliest',
-          ),
-      })
+      .strictObject({ source: z.literal('laplace'), ...sourceParts.laplace })
       .describe('Bayesian head, closed form: x H^-1 x at the mode of its posterior'),
     z
-      .strictObject({
-        source: z.literal('dropout'),
-        rate: z.number().gt(0).lt(1).default(0.1),
-        passes: z
-          .int()
-          .min(1)
-          .optional()
-          .describe('Fixed masks of the features; default: the limit of many, in closed form'),
-      })
+      .strictObject({ source: z.literal('dropout'), ...sourceParts.dropout })
       .describe("Dropout of the frozen base's features under one head"),
   ])
   .prefault({ source: 'heads' })

@@ -147,13 +147,17 @@ const READINGS: Reading[] = [
     quantity: 'settings of the heads',
     paper: 'batch 32, lr 1e-5, weight decay 0.001, cosine, 0.5 epoch, 2060 steps',
     ours: (summary) => {
-      const recipe = mainRecipe(summary) === 'anchored' ? 'anchored' : 'paper'
+      const main = mainRecipe(summary)
+      const recipe = main === 'paper-keep-first' ? 'paper' : main
       return settings(summary, {
         batch: `heads.${recipe}.batchSize`,
         lr: `heads.${recipe}.optimiser.lr`,
         'weight decay': `heads.${recipe}.optimiser.weightDecay`,
         schedule: `heads.${recipe}.schedule.shape`,
         steps: `heads.${recipe}.steps`,
+        'prior precision': `heads.${recipe}.priorPrecision`,
+        'dropout rate': `heads.${recipe}.rate`,
+        layers: `heads.${recipe}.layers`,
       })
     },
   },

@@ -26,9 +26,9 @@ export const TEMPLATE_TOKENS = 12
 
 /** @throws E_CONFIG where a model is not described by its architecture */
 export function studyExperiment(config: StudyConfig): Experiment {
-  const { layout, heads, ppo, rewardModel, calibration, evaluation, prompts, data, models } = config
+  const { layout, ppo, rewardModel, calibration, evaluation, prompts, data, models } = config
   const bytes = config.dtype === 'bfloat16' ? 2 : 4
-  const main = config.comparisons[0]?.recipe === 'anchored' ? heads.anchored : heads.paper
+  const main = trainedHeads(config)
   const steps = (settings: { steps?: number | undefined }, where: string): number => {
     if (settings.steps !== undefined) return settings.steps
     throw new PrudentError('E_CONFIG', `${where}.steps: expected a number of steps, received epochs alone`, {
@@ -62,6 +62,13 @@ export function studyExperiment(config: StudyConfig): Experiment {
     judged: { responses: evaluation.responses },
     batchTokens: rewardModel.batchTokens,
   }
+}
+
+/** Settings of the primary comparison's heads. Laplace takes a few Newton steps over all pairs, whose number is not known before; counted as the paper's. */
+function trainedHeads({ comparisons, heads }: StudyConfig): { steps?: number | undefined; batchSize: number } {
+  const recipe = comparisons[0]?.recipe
+  if (recipe === 'layers' || recipe === 'dropout') return heads[recipe] ?? heads.paper
+  return recipe === 'anchored' ? heads.anchored : heads.paper
 }
 
 /** The tokenizer fills a vocabulary that the architecture leaves out: a few hundred words at the sizes where that is done. */
