@@ -6,7 +6,8 @@
 // 2^-24 of each product), both on tiles: about 20 times as many products a second as fp32 vector units. With AVX-512 or AVX2:
 // fp32 on vectors, as fast as libtorch's, and bf16 widened to fp32 on the way into the cache, four to five times as fast as
 // libtorch. A row's result depends neither on the other rows nor on the number of threads.
-// libtorch's, and its operations for what follows: bf16 on a CPU that multiplies it by itself but has no AMX, lesser CPUs, CUDA.
+// libtorch's product is left for bf16 on a CPU that multiplies it by itself but has no AMX, and for lesser CPUs.
+// On CUDA: libtorch's product, and its operations for what follows it.
 // No gradient: building block of linear, token_logprob and others, which have theirs.
 #pragma once
 

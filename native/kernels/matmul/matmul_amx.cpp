@@ -1,2 +1,10 @@
 // matmul on AMX tiles: bf16 with fp32 sums, fp32 as six bf16 products (matmul_tiles.h).
-#include "kernels/matmul/matmul_exports.h"
+#include "kernels/matmul/matmul_product.h"
+
+namespace prudent::kernels::PRUDENT_ISA {
+
+void matmul_run(const MatmulArgs& args) { run(args); }
+int64_t matmul_packed_bytes(const MatmulArgs& args) { return packed_bytes(args); }
+void matmul_pack_right(const MatmulArgs& args, void* to) { pack_right_whole(args, to); }
+
+}  // namespace prudent::kernels::PRUDENT_ISA

@@ -1,12 +1,13 @@
 // What multiplies blocks of 32 x 32 results: AMX tiles in matmul_amx.cpp, vectors in matmul_cpu.cpp. Both bring
-//   kTile, kTileDepth, kTileBytes  half a block of an operand: 16 rows or columns, as deep as one step, and its bytes
-//   kPlanesOf<T>, chunk_depth<T>   how many parts an operand's value is cut into; depth whose 32 rows stay in the first-level
-//   cache kTakesTileOrder                whether it can leave a result as the next product's left operand (MatmulArgs::out_tiles)
-//   kFinishesMeanwhile             whether rows are finished (matmul_epilogue.h) between the products of later blocks
-//   Engine                         lives as long as a thread multiplies
-//   pack_half, pack_left_steps     operands in its order
-//   multiply_block                 results += left block . right block
-//   store_result, rounded          how a result goes to memory, and to its dtype's precision
+//   kTile, kTileDepth, kTileBytes: half a block of an operand is 16 rows or columns, as deep as one step, and takes so many bytes
+//   kPlanesOf<T>: how many parts an operand's value is cut into
+//   chunk_depth<T>: the depth whose 32 rows stay in the first-level cache
+//   kTakesTileOrder: can it leave a result as the next product's left operand (MatmulArgs::out_tiles)?
+//   kFinishesMeanwhile: are rows finished (matmul_epilogue.h) between the products of later blocks?
+//   Engine: an object that lives as long as a thread multiplies
+//   pack_half, pack_left_steps: operands in its order
+//   multiply_block: results += left block . right block
+//   store_result, rounded: how a result goes to memory, and to its dtype's precision
 #pragma once
 
 #include "kernels/common/vec.h"

@@ -183,7 +183,7 @@ const char* packed_slab(const MatmulArgs& args, const Plan& plan, int64_t first,
 }
 
 template <typename T, typename Out>
-void run(const MatmulArgs& args) {
+void run_as(const MatmulArgs& args) {
   const Plan plan(args, kPlanesOf<T>, chunk_depth<T>);
   for (int64_t row = 0; row < args.rows; row += plan.slab_rows) {
     const int64_t end_row = min_of(args.rows, row + plan.slab_rows);
@@ -193,6 +193,20 @@ void run(const MatmulArgs& args) {
     parallel_for(plan.panels * slab.row_tasks, 1,
                  [&](int64_t begin, int64_t end) { Product<T, Out>(args, slab, left, row, end_row).run(begin, end); });
   }
+}
+
+PRUDENT_VEC void run(const MatmulArgs& args) {
+  if (!args.bf16) return run_as<float, float>(args);
+  args.out_bf16 ? run_as<Bf16, Bf16>(args) : run_as<Bf16, float>(args);
+}
+
+PRUDENT_VEC int64_t packed_bytes(const MatmulArgs& args) {
+  const Packed packed(args, args.bf16 ? kPlanesOf<Bf16> : kPlanesOf<float>);
+  return packed.blocks * packed.block_bytes;
+}
+
+PRUDENT_VEC void pack_right_whole(const MatmulArgs& args, void* to) {
+  args.bf16 ? pack_all<Bf16>(args, static_cast<char*>(to)) : pack_all<float>(args, static_cast<char*>(to));
 }
 
 }  // namespace prudent::kernels::PRUDENT_ISA
