@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -54,16 +55,24 @@ test('two shards at once end with the numbers of one process, and no shared stag
 
 test('a shard that is killed is no loss: the other does its part; started again it finds all done', async () => {
   const environment = { SLURM_ARRAY_TASK_ID: '1', SLURM_ARRAY_TASK_COUNT: '2', SLURM_ARRAY_TASK_MIN: '1' }
-  let killed = false
+  // The other starts when this one is in the middle of its policies: side by side it may have done all of them by then.
+  let amidPolicies = (_: ChildProcess) => {}
+  const reached = new Promise<ChildProcess>((resolve) => {
+    amidPolicies = resolve
+  })
   const first = study('killed', [], {
     environment,
     started: (child) => {
-      child.stderr?.on('data', (text: string) => {
-        if (/^policies-\S+ …$/m.test(text)) killed = child.kill('SIGKILL')
+      let text = ''
+      child.stderr?.on('data', (more: string) => {
+        text += more
+        if (/^policies-\S+ …$/m.test(text)) amidPolicies(child)
       })
     },
   })
+  const child = await Promise.race([reached, first.then(() => null)])
   const second = study('killed', [], { environment: { JOB_COMPLETION_INDEX: '1', PRUDENT_SHARD_COUNT: '2' } })
+  const killed = child?.kill('SIGKILL')
   const [dead, alive] = await Promise.all([first, second])
   expect(killed).toBe(true)
   expect(dead.signal).toBe('SIGKILL')
