@@ -4,7 +4,7 @@
 //   out = activation(left . gate + gate_bias) * (left . right + bias)                              gated
 // On a CPU with AMX: bf16 with fp32 sums, and fp32 as six bf16 products of three-way cut operands (what is left out is below
 // 2^-24 of each product), both on tiles: about 20 times as many products a second as fp32 vector units. With AVX-512 or AVX2:
-// fp32 on vectors, as fast as libtorch's, and bf16 widened to fp32 on the way into the cache, four to five times as fast as
+// fp32 on vectors, about as fast as libtorch's, and bf16 widened to fp32 on the way into the cache, four to five times as fast as
 // libtorch. A row's result depends neither on the other rows nor on the number of threads.
 // libtorch's product is left for bf16 on a CPU that multiplies it by itself but has no AMX, and for lesser CPUs.
 // On CUDA: libtorch's product, and its operations for what follows it.
