@@ -68,15 +68,18 @@ void ProcessExit::prepare() {
 }
 
 ProcessExit::Running::Running(std::shared_ptr<CancelToken> token) : token_(std::move(token)) {
+  {
+    Jobs& all = jobs();
+    std::unique_lock lock(all.mutex);
+    if (all.deadline) {
+      lock.unlock();
+      while (true) std::this_thread::sleep_for(std::chrono::seconds(1));  // nothing new begins: exit takes this thread with it
+    }
+    all.running.insert(token_);
+  }
+  // Counted as running by now: the process may be ending at this very moment, and must not pull the ground from under it.
   static const int registered = register_first();
   static_cast<void>(registered);
-  Jobs& all = jobs();
-  std::unique_lock lock(all.mutex);
-  if (all.deadline) {
-    lock.unlock();
-    while (true) std::this_thread::sleep_for(std::chrono::seconds(1));  // nothing new begins: exit takes this thread with it
-  }
-  all.running.insert(token_);
 }
 
 ProcessExit::Running::~Running() {

@@ -26,6 +26,15 @@ test.each(['loaded', 'idle', 'loading', 'running', 'one-batch', 'disposing'])(
   },
 )
 
+// The lane is taking its first job at that moment, in one run of forty or so at the one that matters.
+test('process.exit while loading, many times, three at once', async () => {
+  for (let round = 0; round < 16; round++) {
+    const results = await Promise.all(Array.from({ length: 3 }, () => end('loading')))
+    for (const { code, signal, stderr } of results)
+      expect({ code, signal, stderr }).toEqual({ code: 7, signal: null, stderr: '' })
+  }
+}, 120_000)
+
 test('an uncaught error while a call runs', async () => {
   const result = await end('throw')
   expect([result.code, result.signal]).toEqual([1, null])
