@@ -15,7 +15,7 @@ double scale_of(int64_t head_dim) { return 1.0 / std::sqrt(static_cast<double>(h
 // [rows + 1] int32 on the CPU, from the case's list of lengths.
 at::Tensor cumulative_lengths(const Json& spec) {
   std::vector<int32_t> bounds = {0};
-  for (const Json& length : spec.find("lengths")->as_array("lengths")) {
+  for (const Json& length : member(spec, "lengths").as_array("lengths")) {
     bounds.push_back(bounds.back() + static_cast<int32_t>(length.as_int("lengths")));
   }
   return at::tensor(bounds, at::TensorOptions().dtype(at::kInt));

@@ -89,7 +89,7 @@ Tensors widened(Tensors tensors) {
 }  // namespace
 
 OpCase make_op_case(const Json& spec, const at::Device& device) {
-  const std::string& name = spec.find("op")->as_string("op");
+  const std::string& name = member(spec, "op").as_string("op");
   for (const auto& [known, make] : kCases) {
     if (name == known) return make(spec, device);
   }
@@ -132,13 +132,15 @@ std::function<void()> make_body(const OpCase& op, Implementation which, Pass pas
   return [function, leaves, weights] { torch::autograd::grad(with_graph(function, leaves), leaves, weights); };
 }
 
-int64_t size_of(const Json& spec, const char* name) {
-  const Json* value = spec.find(name);
-  PRUDENT_CHECK(value != nullptr, "E_TYPE", name, "an integer", "nothing");
-  return value->as_int(name);
+const Json& member(const Json& object, const char* name) {
+  const Json* found = object.find(name);
+  PRUDENT_CHECK(found != nullptr, "E_TYPE", name, "a value", "nothing");
+  return *found;
 }
 
-at::ScalarType dtype_of(const Json& spec) { return parse_dtype(spec.find("dtype")->as_string("dtype"), at::kCPU); }
+int64_t size_of(const Json& spec, const char* name) { return member(spec, name).as_int(name); }
+
+at::ScalarType dtype_of(const Json& spec) { return parse_dtype(member(spec, "dtype").as_string("dtype"), at::kCPU); }
 
 at::Tensor normal(at::IntArrayRef shape, uint64_t seed, double scale) {
   return at::randn(shape, at::detail::createCPUGenerator(seed), at::TensorOptions().dtype(at::kFloat)) * scale;

@@ -51,7 +51,8 @@ Tensors evaluate_truth(const OpCase& op);
 // The body that a pass times.
 std::function<void()> make_body(const OpCase& op, Implementation which, Pass pass);
 
-// Parts of a case's description.
+// Parts of a case's description: E_TYPE with the name of what is absent or of another type.
+const Json& member(const Json& object, const char* name);
 int64_t size_of(const Json& spec, const char* name);
 at::ScalarType dtype_of(const Json& spec);
 // N(0, scale^2) of a seed: the very numbers that torch.randn draws from a generator with that seed.

@@ -77,7 +77,7 @@ class CaseRun {
       if (bytes > 0) copies.push_back(copy_seconds(bytes, options_.device, least));
     }
     const Quantiles ours = quantiles(samples[Implementation::Ours]), reference = quantiles(samples[Implementation::Reference]);
-    Json row = Json::Object{{"op", *spec_.find("op")},
+    Json row = Json::Object{{"op", member(spec_, "op")},
                             {"case", spec_},
                             {"pass", pass_name(pass)},
                             {"device", device_name(options_.device)},
@@ -99,17 +99,18 @@ class CaseRun {
 };
 
 bool wanted(const Json& spec, const RunOptions& options) {
-  return spec.find("op")->as_string("op").find(options.filter) != std::string::npos;
+  return member(spec, "op").as_string("op").find(options.filter) != std::string::npos;
 }
 
 }  // namespace
 
 int run_cases(const RunOptions& options) {
   const Json cases = parse_json(read_file(options.cases), options.cases);
+  const char* part = options.quick ? "quick" : "full";
   int status = 0;
-  for (const Json& entry : cases.find(options.quick ? "quick" : "full")->as_array("cases")) {
+  for (const Json& entry : member(cases, part).as_array(part)) {
     if (!wanted(entry, options)) continue;
-    for (const Json& dtype : entry.find("dtypes")->as_array("dtypes")) {
+    for (const Json& dtype : member(entry, "dtypes").as_array("dtypes")) {
       Json spec = entry;
       spec.set("dtype", dtype);
       const CaseRun run(spec, options);
@@ -119,7 +120,7 @@ int run_cases(const RunOptions& options) {
         status = 1;
         continue;
       }
-      for (const Json& pass : entry.find("passes")->as_array("passes")) {
+      for (const Json& pass : member(entry, "passes").as_array("passes")) {
         Json row = run.time(parse_pass(pass.as_string("passes")));
         row.set("error", error);
         std::cout << row.dump() << std::endl;

@@ -22,12 +22,6 @@ constexpr double kLeastSeconds = 0.05;
 // Values of each result that are handed over to be compared.
 constexpr int64_t kChecked = 512;
 
-const Json& member(const Json& object, const char* name) {
-  const Json* found = object.find(name);
-  PRUDENT_CHECK(found != nullptr, "E_TYPE", name, "a value", "nothing");
-  return *found;
-}
-
 struct Loaded {
   OpCase op;
   std::optional<Implementation> implementation;  // none: the truth, which is compared with and never timed
