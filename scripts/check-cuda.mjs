@@ -10,7 +10,7 @@ import { resolveLibtorch } from './setup/libtorch.mjs'
 import { buildJobs } from './setup/native.mjs'
 import { filesBelow, readJson, writeJson } from './setup/stamps.mjs'
 import { findBuildTools, toolIdentity } from './setup/tools.mjs'
-import { emptyTotals, leaveForSum } from './testing/totals.mjs'
+import { emptyTotals, endStep } from './testing/totals.mjs'
 
 const ARCHITECTURES = ['sm_86', 'sm_90']
 const out = join(root, 'build', 'cuda')
@@ -103,17 +103,12 @@ async function inParallel(items, workers, work) {
   await Promise.all(Array.from({ length: workers }, worker))
 }
 
-function finish(totals) {
-  leaveForSum(totals)
-  process.exitCode = totals.failed > 0 ? 1 : 0
-}
-
 const nvcc = await findNvccThorough()
 if (!nvcc) {
   process.stdout.write(
     'CUDA compile check SKIPPED: there is no nvcc on PATH, in $CUDA_HOME or /usr/local/cuda, or from PyPI (nvidia-cuda-nvcc)\n',
   )
-  finish({ ...emptyTotals(), skipped: ['CUDA compile check'] })
+  endStep({ ...emptyTotals(), skipped: ['CUDA compile check'] })
 } else {
   const totals = emptyTotals()
   const all = tasks(nvcc, findBuildTools().compiler, await resolveLibtorch(), await toolkitInclude(nvcc))
@@ -129,5 +124,5 @@ if (!nvcc) {
   process.stdout.write(
     `CUDA compile check (${nvcc}): ${all.length} objects, ${compiled} compiled now, ${totals.failed} failed\n`,
   )
-  finish(totals)
+  endStep(totals)
 }

@@ -7,7 +7,7 @@ import { checkTexts } from './lint/texts.mjs'
 import { root } from './setup/folders.mjs'
 import { filesBelow } from './setup/stamps.mjs'
 import { findOnPath } from './setup/tools.mjs'
-import { leaveForSum } from './testing/totals.mjs'
+import { endStep } from './testing/totals.mjs'
 
 const fix = process.argv.includes('--fix')
 let passed = 0
@@ -72,5 +72,4 @@ else {
   process.stdout.write('lint: package check SKIPPED: nothing is built (npm run build)\n')
 }
 
-leaveForSum({ passed, failed: failures.length, skipped, failures })
-process.exitCode = failures.length > 0 ? 1 : 0
+endStep({ passed, failed: failures.length, skipped, failures })

@@ -24,6 +24,12 @@ export function leaveForSum(totals) {
   if (process.env.PRUDENT_CI_TOTALS) appendFileSync(process.env.PRUDENT_CI_TOTALS, `${JSON.stringify(totals)}\n`)
 }
 
+/** The end of a step that is no runner of tests: its totals are .ci/run's alone to print. */
+export function endStep(totals) {
+  leaveForSum(totals)
+  process.exitCode = totals.failed > 0 ? 1 : 0
+}
+
 /** Failures come last but for the totals, where the end of a long log shows them. */
 export function conclude({ passed, failed, skipped, failures }) {
   const { unlisted, lines } = checkSkips(skipped)
