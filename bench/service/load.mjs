@@ -12,7 +12,14 @@ import { mixedRows } from '../support/workloads.mjs'
 
 const SIZES = {
   full: {
-    ...{ model: 'gemma-150m-10-heads', rows: 256, seconds: 8, warmUp: 2, connections: [1, 8, 32], manyConnections: 32 },
+    ...{
+      model: 'gemma-150m-10-heads',
+      rows: 256,
+      seconds: 30,
+      warmUp: 2,
+      connections: [1, 8, 32],
+      manyConnections: 32,
+    },
     lengths: { median: 120, sigma: 0.7, shortest: 16, longest: 600 },
   },
   quick: {
@@ -23,37 +30,39 @@ const SIZES = {
 /** Rows of a padded batch, and how long a lone request waits for company: those of ours are 8192 tokens and 2 ms. */
 const PEER = { batch: 32, wait: 0.002 }
 const LIMITS = [{ fixedShapes: true }, { maxBatchTokens: 512 }, { maxBatchTokens: 2048 }, { maxBatchTokens: 8192 }]
-const DTYPE = 'bfloat16'
 const GOAL = 2
 
 export async function run({ quick, threads, peers, say, only }) {
   const size = SIZES[quick ? 'quick' : 'full']
-  const folder = modelFolder(size.model, { dtype: DTYPE, say })
+  const machine = describeMachine()
+  // The dtype in which the peer is faster: without bf16 arithmetic its bf16 is a fraction of its fp32.
+  const dtype = machine.features.some((feature) => feature.endsWith('bf16')) ? 'bfloat16' : 'float32'
+  const folder = modelFolder(size.model, { dtype, say })
   const { vocab_size: vocabSize } = CONFIGS[size.model]
   const rows = mixedRows({ seed: 71, rows: size.rows, vocabSize, lengths: size.lengths })
   const bodies = rows.map((row) => JSON.stringify({ input: [row] }))
-  const stamp = { date: new Date().toISOString(), quick, threads, machine: describeMachine(), ...describeCommit() }
+  const stamp = { date: new Date().toISOString(), quick, threads, machine, ...describeCommit() }
   const about = {
-    model: `${size.model}, ${DTYPE}`,
+    model: `${size.model}, ${dtype}`,
     texts: `${size.rows}, log-normal lengths with median ${size.lengths.median}, longest ${size.lengths.longest}`,
   }
   const row = (name, values) => ({ job: 'service/load', row: name, ...stamp, about, ...values })
-  const ours = (settings = {}) => oursAs({ folder, dtype: DTYPE, threads, settings })
-  const peer = await peerAs({ folder, dtype: DTYPE, threads, ...PEER }, peers.today, say)
+  const ours = (settings = {}) => oursAs({ folder, dtype, threads, settings })
+  const peer = await peerAs({ folder, dtype, threads, ...PEER }, peers.today, say)
 
   try {
-    return await measure({ ours, peer, bodies, size, row, say, only })
+    return await measure({ ours, peer, dtype, bodies, size, row, say, only })
   } finally {
     await releaseMachine()
   }
 }
 
-async function measure({ ours, peer, bodies, size, row, say, only }) {
+async function measure({ ours, peer, dtype, bodies, size, row, say, only }) {
   const measured = []
   const problems = []
   if (only.length === 0 || only.some((word) => 'connections'.includes(word))) {
     const sides = [ours(), ...(peer ? [peer] : [])]
-    const curves = await curvesOf(sides, bodies, { ...size, problems, say })
+    const curves = await curvesOf(sides, bodies, { ...size, tolerances: TOLERANCES[dtype], problems, say })
     if (problems.length > 0) return { rows: [], problems }
     const [own, other] = curves
     measured.push(row('ours', own))
@@ -92,23 +101,23 @@ async function peerAs(options, today, say) {
 }
 
 /** Both servers stand; each number of connections is measured on one, then on the other. */
-async function curvesOf(sides, bodies, { connections, seconds, warmUp, problems, say }) {
+async function curvesOf(sides, bodies, { connections, seconds, warmUp, tolerances, problems, say }) {
   const servers = sides.map((side) => new HttpServer(side))
   try {
     await withMachine(async () => {
       for (const server of servers) await server.start()
       const [own, ...others] = await Promise.all(servers.map((server) => scoresOf(server.url, bodies)))
       for (const scores of others) {
-        const { problems: found } = compareResults({ scores: own }, { scores }, TOLERANCES[DTYPE])
+        const { problems: found } = compareResults({ scores: own }, { scores }, tolerances)
         problems.push(...found.map((problem) => `service/load: ${problem}`))
       }
-      for (const server of servers) await load(server, bodies, { connections: 8, seconds: warmUp })
+      for (const server of servers) await pointOf(server, bodies, { connections: 8, seconds: warmUp })
     })
     if (problems.length > 0) return []
     const points = servers.map(() => [])
     for (const count of connections) {
       for (const [at, server] of servers.entries()) {
-        const point = await withMachine(() => load(server, bodies, { connections: count, seconds }))
+        const point = await withMachine(() => pointOf(server, bodies, { connections: count, seconds }))
         points[at].push(point)
         tell(say, server.name, point)
       }
@@ -119,13 +128,19 @@ async function curvesOf(sides, bodies, { connections, seconds, warmUp, problems,
   }
 }
 
+async function pointOf(server, bodies, options) {
+  const point = await load(server, bodies, options)
+  await server.idle()
+  return point
+}
+
 async function pointsOf(name, side, bodies, { manyConnections: connections, seconds, warmUp, say }) {
   const server = new HttpServer(side)
   try {
     const points = []
     await withMachine(async () => {
       await server.start()
-      await load(server, bodies, { connections: 8, seconds: warmUp })
+      await pointOf(server, bodies, { connections: 8, seconds: warmUp })
       points.push(await load(server, bodies, { connections, seconds }))
       tell(say, name, points[0])
     })

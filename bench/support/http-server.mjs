@@ -3,7 +3,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { root } from '../../scripts/setup/folders.mjs'
+
+/** A server that uses less than a tenth of a core for half a second is idle. */
+const [IDLE_MS, IDLE_TICKS] = [500, 5]
 
 export class HttpServer {
   #child
@@ -46,6 +50,14 @@ export class HttpServer {
       .split(' ')
       .slice(11, 13)
     return Number(user) + Number(system)
+  }
+
+  /** Until it works no more: a server may go on with requests whose clients are gone, at the expense of the next one. */
+  async idle() {
+    for (let before = this.ticks, busy = true; busy; before = this.ticks) {
+      await sleep(IDLE_MS)
+      busy = this.ticks - before > IDLE_TICKS
+    }
   }
 
   async stop() {
