@@ -56,7 +56,7 @@ export async function lockFile(path: string, options: LockOptions = {}): Promise
     for (let attempt = 0; attempt < 10; attempt++) {
       if (await tryLink(mine, path)) {
         await removeLeftOver(path)
-        return holdLock(path, owner, heartbeat)
+        return await holdLock(path, owner, heartbeat)
       }
       await removeStale(path, mine, what)
     }
@@ -72,7 +72,10 @@ export async function lockFile(path: string, options: LockOptions = {}): Promise
 
 /** Signs of life are spaces after the owner's JSON: the file server's clock dates them, so clocks of machines need not agree. */
 async function holdLock(path: string, owner: Owner, heartbeat: number): Promise<RunLock> {
-  const file = await open(path, 'a')
+  const file = await open(path, 'a').catch(async (cause) => {
+    await releaseLock(path, owner).catch(() => {})
+    throw cause
+  })
   // A sign that cannot be written is a full disk or a file server that is away; the next one may get through.
   const sign = () => void file.write(' ').catch(() => {})
   const timer = setInterval(sign, heartbeat).unref()
