@@ -2,8 +2,8 @@ import { RewardModel } from '../../dist/ts/index.js'
 import { heldBytes, timed } from './timed.mjs'
 
 /** Scores rows. `sharePrefixes`: whether what rows have in common at their beginning is computed once; `prefix`: what the model keeps of it. */
-export async function load({ folder, dtype, rows, sharePrefixes = false, prefix }) {
-  const model = await RewardModel.load(folder, { dtype })
+export async function load({ folder, dtype, int8 = false, rows, sharePrefixes = false, prefix }) {
+  const model = await RewardModel.load(folder, { dtype, int8 })
   if (prefix) await model.setPrefix(prefix)
   const call = () => model.score({ ids: rows }, { sharePrefixes })
   const tokens = rows.reduce((sum, row) => sum + row.length, 0)

@@ -29,7 +29,13 @@ const SIZES = {
 }
 /** Rows of a padded batch, and how long a lone request waits for company: those of ours are 8192 tokens and 2 ms. */
 const PEER = { batch: 32, wait: 0.002 }
-const LIMITS = [{ fixedShapes: true }, { maxBatchTokens: 512 }, { maxBatchTokens: 2048 }, { maxBatchTokens: 8192 }]
+const LIMITS = [
+  { fixedShapes: true },
+  { maxBatchTokens: 512 },
+  { maxBatchTokens: 2048 },
+  { maxBatchTokens: 8192 },
+  { int8: true },
+]
 const GOAL = 2
 
 export async function run({ quick, threads, peers, say, only }) {
@@ -47,7 +53,7 @@ export async function run({ quick, threads, peers, say, only }) {
     texts: `${size.rows}, log-normal lengths with median ${size.lengths.median}, longest ${size.lengths.longest}`,
   }
   const row = (name, values) => ({ job: 'service/load', row: name, ...stamp, about, ...values })
-  const ours = (settings = {}) => oursAs({ folder, dtype, threads, settings })
+  const ours = ({ int8 = false, ...settings } = {}) => oursAs({ folder, dtype, int8, threads, settings })
   const peer = await peerAs({ folder, dtype, threads, ...PEER }, peers.today, say)
 
   try {
@@ -76,12 +82,17 @@ async function measure({ ours, peer, dtype, bodies, size, row, say, only }) {
   }
   if (only.length === 0 || only.some((word) => 'limits'.includes(word))) {
     for (const limits of LIMITS) {
-      const name = limits.fixedShapes ? 'no two requests share a forward' : `${limits.maxBatchTokens} tokens`
+      const name = nameOf(limits)
       const { points, peakBytes } = await pointsOf(name, ours(limits), bodies, { ...size, say })
       measured.push(row(`limit: ${name}`, { points, peakBytes, limits }))
     }
   }
   return { rows: measured, problems }
+}
+
+function nameOf({ fixedShapes, int8, maxBatchTokens }) {
+  if (fixedShapes) return 'no two requests share a forward'
+  return int8 ? '8192 tokens, products in int8' : `${maxBatchTokens} tokens`
 }
 
 function oursAs(options) {

@@ -1,11 +1,11 @@
-// Ours as a process: the server of `prudent serve` over a model without a tokenizer. Argument: { folder, dtype, threads, settings }.
+// Ours as a process: the server of `prudent serve` over a model without a tokenizer. Argument: { folder, dtype, int8, threads, settings }.
 import { configureExecutor, RewardModel } from '../../dist/ts/index.js'
 import { ScoringService } from '../../dist/ts/serve/scoring-service.js'
 import { startServer } from '../../dist/ts/serve/server.js'
 
-const { folder, dtype, threads, settings } = JSON.parse(process.argv[2])
+const { folder, dtype, int8, threads, settings } = JSON.parse(process.argv[2])
 configureExecutor({ lanes: 1, threadsPerLane: threads })
-const model = await RewardModel.load(folder, { dtype })
+const model = await RewardModel.load(folder, { dtype, int8 })
 const service = new ScoringService({
   ...{ name: 'bench', model: model.native, tokenizer: null, settings },
   release: () => model.dispose(),

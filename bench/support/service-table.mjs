@@ -1,4 +1,5 @@
 // The tables of docs/serving.md from the rows of service/load.
+import { atEqualP99 } from './http-load.mjs'
 import { bytes, digits, milliseconds } from './table.mjs'
 
 function line(cells) {
@@ -11,11 +12,27 @@ function table(headings, rows) {
 
 const cells = ({ requestsPerSecond, p50, p99 }) => [digits(requestsPerSecond), milliseconds(p50), milliseconds(p99)]
 
+/** What ours answers, at whatever load, without a longer p99 than the peer has at this one. */
+function within(own, other) {
+  if (!(other.requestsPerSecond > 0)) return '—'
+  const { ratio } = atEqualP99(own.points, [other])
+  return ratio > 0 ? `${digits(ratio)}×` : '—'
+}
+
 function curves(own, peer) {
-  const headings = ['connections', 'ours: requests/s', 'p50', 'p99', 'FastAPI + transformers: requests/s', 'p50', 'p99']
+  const headings = [
+    'connections',
+    'ours: requests/s',
+    'p50',
+    'p99',
+    'FastAPI + transformers: requests/s',
+    'p50',
+    'p99',
+    'ours within that p99',
+  ]
   const rows = own.points.map((point, at) => {
     const other = peer?.points[at]
-    return [point.connections, ...cells(point), ...(other ? cells(other) : ['', '', ''])]
+    return [point.connections, ...cells(point), ...(other ? [...cells(other), within(own, other)] : ['', '', '', ''])]
   })
   const memory = peer
     ? `Peak memory: ${bytes(own.peakBytes)} and ${bytes(peer.peakBytes)}.`

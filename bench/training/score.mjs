@@ -16,6 +16,8 @@ export function define({ quick, say }) {
   const folder = modelFolder(model, { say })
   const rows = mixedRows({ seed: 11, rows: count, vocabSize: config.vocab_size, lengths })
   const ours = (name, dtype) => ({ name, kind: 'ours', dtype, job: 'score', options: { folder, dtype, rows } })
+  const int8 = { ...ours('ours int8', 'bfloat16'), limited: false }
+  int8.options = { ...int8.options, int8: true }
   const peer = (name, dtype, order, like) => ({
     ...{ name, kind: 'today', dtype, job: 'score', like, params: { order } },
     options: { folder, dtype, rows, batch: PEER_BATCH },
@@ -33,6 +35,7 @@ export function define({ quick, say }) {
     contestants: [
       ours('ours fp32', 'float32'),
       ours('ours bf16', 'bfloat16'),
+      int8,
       peer('transformers fp32', 'float32', 'arrival'),
       peer('transformers bf16', 'bfloat16', 'arrival'),
       peer('transformers fp32 sorted', 'float32', 'sorted', 'transformers fp32'),
@@ -44,6 +47,7 @@ export function define({ quick, say }) {
       { ours: 'ours fp32', peer: 'transformers fp32 sorted', saves: padding, goal: { ratio: 1.3 } },
       { ours: 'ours bf16', peer: 'transformers bf16 sorted', saves: padding, goal: { ratio: 1.3 } },
       { ours: 'ours bf16', peer: 'transformers fp32', saves: `${padding}, half of the bits`, goal: { ratio: 6 } },
+      { ours: 'ours int8', peer: 'ours bf16', saves: 'three quarters of the bits of products', goal: { ratio: 1.5 } },
     ],
     limit: {
       products: forwardProducts(config, totalTokens(rows), rows.length),

@@ -41,6 +41,10 @@ test('a goal that is missed is shown as missed', async () => {
   expect(text).toContain('**1.50×** (goal ≥ 2× ✗)')
   expect(text).toContain('| 1 | 30.0 | 25.0 ms | 50.0 ms |')
   expect(serviceTables([{ ...rows[0] }, { ...rows[1], equal: { ...equal, ratio: 2.5 } }])).toContain('goal ≥ 2× ✓')
+  // Beside each of the peer's loads: the most that ours answers within its p99.
+  const peer = { ...stamp, row: 'transformers', points: [point(1, 20, 0.06), point(8, 40, 0.01)], peakBytes: 2 ** 30 }
+  const own = { ...rows[0], points: [point(1, 30, 0.05), point(8, 50, 0.2)] }
+  expect(serviceTables([own, peer])).toMatch(/\| 1 \| 30\.0 .*\| 1\.50× \|\n\| 8 \| .*\| — \|/)
   const silent = { ...point(32, 0, 1), p50: null, p99: null }
   expect(serviceTables([{ ...rows[0], points: [silent] }])).toContain('| 32 | 0.00 | — | — |')
   expect(serviceTables([])).toBe('')
@@ -64,6 +68,7 @@ test('npm run bench -- --quick service/load measures ours, and says that there i
     'limit: 512 tokens',
     'limit: 2048 tokens',
     'limit: 8192 tokens',
+    'limit: 8192 tokens, products in int8',
   ])
   for (const { points: measured } of points) for (const { requests } of measured) expect(requests).toBeGreaterThan(0)
   rmSync(results, { recursive: true })
