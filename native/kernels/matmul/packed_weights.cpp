@@ -15,7 +15,8 @@ namespace prudent::kernels {
 namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
-constexpr int64_t kDefaultLimit = 1024 * kMiB;
+// On vectors a kept weight saves less, and bf16 takes twice its memory.
+int64_t default_limit() { return (has_amx() ? 1024 : 512) * kMiB; }
 // Up to so many rows a kept weight saves up to half of a product's time, and has all of the limit. Of more rows it saves some
 // 6 % of bf16 on tiles, for which it has half of the limit; elsewhere, where it takes more memory, less than 5 %: it is not kept.
 constexpr int64_t kFewRowsBf16Tiles = 2048;
@@ -54,10 +55,10 @@ struct Entry {
 
 int64_t limit_of_environment() {
   const char* text = std::getenv("PRUDENT_PACKED_WEIGHTS");
-  if (text == nullptr || *text == '\0') return kDefaultLimit;
+  if (text == nullptr || *text == '\0') return default_limit();
   char* end = nullptr;
   const long long mebibytes = std::strtoll(text, &end, 10);
-  return *end != '\0' || mebibytes < 0 || mebibytes > (int64_t{1} << 40) ? kDefaultLimit : mebibytes * kMiB;
+  return *end != '\0' || mebibytes < 0 || mebibytes > (int64_t{1} << 40) ? default_limit() : mebibytes * kMiB;
 }
 
 class PackedWeights {

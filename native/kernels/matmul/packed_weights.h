@@ -7,8 +7,9 @@
 //   layout in it, and its version counter. Whoever writes a weight through a raw pointer bumps that, as
 //   adamw does.
 //   - A weight that is differentiated is about to change: its copy is dropped, before the backward needs the memory.
-//   - In all at most 1 GiB, or PRUDENT_PACKED_WEIGHTS MiB of the environment; 0 keeps none. What does not fit is packed at each
-//   call: an order of use that comes round, as layers do, would drop each copy just before it is wanted.
+//   - In all at most 1 GiB on tiles and half of that on vectors, or PRUDENT_PACKED_WEIGHTS MiB of the environment; 0 keeps none.
+//   What does not fit is packed at each call: an order of use that comes round, as layers do, would drop each copy just before it
+//   is wanted.
 // On tiles bf16 takes the memory of the weight once more, fp32 one and a half times (three planes of bf16); on vectors both take
 // fp32.
 #pragma once
