@@ -66,18 +66,31 @@ function(prudent_isa_kernels target)
   endforeach()
 endfunction()
 
+set(PRUDENT_OWN_INTRINSICS "")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU") # warns of its own intrinsics: gcc.gnu.org/PR105593
+  set(PRUDENT_OWN_INTRINSICS -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
+
 # <op>_amx.cpp: AVX-512 vectors and AMX tiles, chosen by has_amx(). A compiler that does not know them builds without, and
 # has_amx() is then false.
 set(PRUDENT_ISA_amx ${PRUDENT_ISA_avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU") # its own intrinsics: gcc.gnu.org/PR105593
-  list(APPEND PRUDENT_ISA_amx -Wno-maybe-uninitialized -Wno-uninitialized)
-endif()
+list(APPEND PRUDENT_ISA_amx ${PRUDENT_OWN_INTRINSICS})
 include(CheckCXXCompilerFlag)
 check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" PRUDENT_COMPILER_KNOWS_AMX)
 function(prudent_amx_kernels target)
   if(PRUDENT_COMPILER_KNOWS_AMX)
     prudent_isa_objects(${target} amx avx512 ${ARGN})
     target_compile_definitions(${target} PRIVATE PRUDENT_AMX=1)
+  endif()
+endfunction()
+
+# <op>_vnni.cpp: AVX-512 with products of 8-bit integers, chosen by has_vnni().
+set(PRUDENT_ISA_vnni ${PRUDENT_ISA_avx512} -mavx512vnni ${PRUDENT_OWN_INTRINSICS})
+check_cxx_compiler_flag("-mavx512vnni" PRUDENT_COMPILER_KNOWS_VNNI)
+function(prudent_vnni_kernels target)
+  if(PRUDENT_COMPILER_KNOWS_VNNI)
+    prudent_isa_objects(${target} vnni avx512 ${ARGN})
+    target_compile_definitions(${target} PRIVATE PRUDENT_VNNI=1)
   endif()
 endfunction()
 

@@ -64,6 +64,7 @@ models::LoadOptions read_load_options(const Napi::Value& value) {
   result.allow_new_head = options.flag("allowNewHead", false);
   result.num_labels = options.integer("numLabels", -1, 1, 1 << 20);
   result.seed = static_cast<uint64_t>(options.integer("seed", 0, 0));
+  result.int8 = options.flag("int8", false);
   options.finish();
   return result;
 }
@@ -154,6 +155,7 @@ Napi::Value ModelHandle::info(const Napi::CallbackInfo& info) {
     if (task == model.task()) result.Set("task", name);
   }
   result.Set("dtype", dtype_name(model.dtype()));
+  result.Set("int8", model.is_quantised());
   result.Set("device", device_name(model.device()));
   number("vocabSize", config.vocab_size);
   number("hiddenSize", config.hidden_size);

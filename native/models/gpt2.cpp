@@ -45,19 +45,34 @@ Gpt2::Affine Gpt2::take_conv(ParameterSource& source, const std::string& name, i
 
 // x weight + bias
 at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) {
-  return kernels::linear(x, affine.weight, {.layout = kernels::WeightLayout::InOut, .bias = affine.bias});
+  return kernels::linear(x, affine.weight,
+                         {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .int8 = affine.quantised()});
 }
 
 // residual + x weight + bias
 at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine, bool value_is_read) {
-  return kernels::linear(
-      x, affine.weight,
-      {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .residual = residual, .value_is_read = value_is_read});
+  return kernels::linear(x, affine.weight,
+                         {.layout = kernels::WeightLayout::InOut,
+                          .bias = affine.bias,
+                          .residual = residual,
+                          .int8 = affine.quantised(),
+                          .value_is_read = value_is_read});
 }
 
 // Outputs first .. first + count - 1 of a projection.
-Gpt2::Affine Gpt2::columns(const Affine& affine, int64_t first, int64_t count) {
-  return {affine.weight.narrow(1, first, count), affine.bias.narrow(0, first, count)};
+Gpt2::Affine Gpt2::columns(const Affine& affine, int64_t first, int64_t count, const kernels::Int8Weights& int8) {
+  return {affine.weight.narrow(1, first, count), affine.bias.narrow(0, first, count), int8};
+}
+
+void Gpt2::quantise_blocks() {
+  const int64_t width = config_.hidden_size;
+  for (Layer& layer : layers_) {
+    for (Affine* affine : {&layer.qkv, &layer.attention_out, &layer.up, &layer.down}) {
+      affine->int8 = kernels::quantise_weights(affine->weight);
+    }
+    layer.q = kernels::quantise_weights(layer.qkv.weight.narrow(1, 0, width));
+    layer.kv = kernels::quantise_weights(layer.qkv.weight.narrow(1, width, 2 * width));
+  }
 }
 
 at::Tensor Gpt2::norm(const at::Tensor& x, const Affine& affine) const {
@@ -87,8 +102,8 @@ at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass
     q = qkv.narrow(1, 0, width);
     kv = qkv.narrow(1, width, 2 * width);
   } else {
-    q = project(asking, columns(layer.qkv, 0, width));
-    kv = project(normed, columns(layer.qkv, width, 2 * width));
+    q = project(asking, columns(layer.qkv, 0, width, layer.q));
+    kv = project(normed, columns(layer.qkv, width, 2 * width, layer.kv));
   }
   const auto split = [&](const at::Tensor& from) { return from.unflatten(1, {config_.heads, config_.head_dim}); };
   const at::Tensor mixed =
@@ -99,9 +114,11 @@ at::Tensor Gpt2::attention(int64_t index, const at::Tensor& x, const ForwardPass
 at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {
   const Layer& layer = layers_[static_cast<size_t>(index)];
   const at::Tensor mixed = attention(index, x, pass);
-  const at::Tensor wide =
-      kernels::linear(norm(mixed, layer.feed_forward_norm), layer.up.weight,
-                      {.layout = kernels::WeightLayout::InOut, .bias = layer.up.bias, .activation = config_.activation});
+  const at::Tensor wide = kernels::linear(norm(mixed, layer.feed_forward_norm), layer.up.weight,
+                                          {.layout = kernels::WeightLayout::InOut,
+                                           .bias = layer.up.bias,
+                                           .activation = config_.activation,
+                                           .int8 = layer.up.quantised()});
   return project_onto(mixed, wide, layer.down, value_is_read);
 }
 

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "kernels/matmul/int8_weights.h"
 #include "models/forward_pass.h"
 #include "models/model.h"
 
@@ -19,17 +20,22 @@ class Gpt2 final : public Model {
   struct Affine {
     at::Tensor weight;  // [in, out], or [hidden] of a norm
     at::Tensor bias;    // [out]
+    kernels::Int8Weights int8;
+
+    [[nodiscard]] const kernels::Int8Weights* quantised() const { return int8.defined() ? &int8 : nullptr; }
   };
   struct Layer {
     Affine attention_norm, qkv, attention_out, feed_forward_norm, up, down;
+    kernels::Int8Weights q, kv;  // parts of qkv
   };
+  void quantise_blocks() override;
   Affine take_norm(ParameterSource& source, const std::string& name);
   Affine take_conv(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init);
   [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
   [[nodiscard]] static at::Tensor project(const at::Tensor& x, const Affine& affine);
   [[nodiscard]] static at::Tensor project_onto(const at::Tensor& residual, const at::Tensor& x, const Affine& affine,
                                                bool value_is_read = true);
-  [[nodiscard]] static Affine columns(const Affine& affine, int64_t first, int64_t count);
+  [[nodiscard]] static Affine columns(const Affine& affine, int64_t first, int64_t count, const kernels::Int8Weights& int8);
   [[nodiscard]] at::Tensor norm(const at::Tensor& x, const Affine& affine) const;
   [[nodiscard]] at::Tensor block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const;
   [[nodiscard]] at::Tensor attention(int64_t index, const at::Tensor& x, const ForwardPass& pass) const;

@@ -49,6 +49,7 @@ std::shared_ptr<Model> Model::load(const std::string& folder, const LoadOptions&
   }
   auto model = build(std::move(config), options.task, options.dtype, source);
   source.finish();
+  if (options.int8) model->quantise();
   return model;
 }
 
@@ -68,6 +69,7 @@ std::shared_ptr<Model> Model::clone() const {
   auto copy = build(config_, task_, dtype_, source);
   copy->readout_ = readout_;  // never written in place
   copy->set_prefix(prefix());
+  if (quantised_) copy->quantise();
   return copy;
 }
 
@@ -259,7 +261,16 @@ std::shared_ptr<void> Model::generation_state(const std::function<std::shared_pt
 
 NamedTensors Model::parameters() const { return parameters_; }
 
+void Model::quantise() {
+  PRUDENT_CHECK(device().is_cpu(), "E_DEVICE", "int8", "a model on the CPU", device().str());
+  if (quantised_) return;
+  const at::NoGradGuard no_grad;
+  quantise_blocks();
+  quantised_ = true;
+}
+
 void Model::set_requires_grad(bool value) {
+  PRUDENT_CHECK(!value || !quantised_, "E_STATE", "model", "a model that can be trained", "one in int8");
   for (auto& [name, tensor] : parameters_) tensor.set_requires_grad(value);
 }
 

@@ -35,6 +35,8 @@ struct LoadOptions {
   bool allow_new_head = false;
   int64_t num_labels = -1;
   uint64_t seed = 0;
+  // Of a frozen model on the CPU: the blocks' products in 8-bit integers (kernels/matmul/int8_weights.h).
+  bool int8 = false;
 };
 
 struct HiddenOptions {
@@ -117,11 +119,17 @@ class Model {
   // What generation keeps from one call to the next (buffers and recorded forwards on CUDA), made when first asked for.
   [[nodiscard]] std::shared_ptr<void> generation_state(const std::function<std::shared_ptr<void>()>& make) const;
 
+  // From now on the blocks' products run in 8-bit integers; parameters stay as they are, and cannot be trained any more.
+  // Embedding, norms, attention and heads stay in the model's dtype. E_DEVICE for models that are not on the CPU.
+  void quantise();
+  [[nodiscard]] bool is_quantised() const { return quantised_; }
+
   // Every parameter once, by its Hugging Face name, in a fixed order (tied weights appear once).
   [[nodiscard]] NamedTensors parameters() const;
-  void set_requires_grad(bool value);
+  void set_requires_grad(bool value);  // E_STATE for a quantised model
 
  protected:
+  virtual void quantise_blocks() = 0;
   Model(ModelConfig config, Task task, at::ScalarType dtype);
   // Takes one parameter from where the weights come from and keeps it under its Hugging Face name. Constructors call it in
   // the order of parameters().
@@ -141,6 +149,7 @@ class Model {
   [[nodiscard]] int64_t parameter_version() const;
 
   NamedTensors parameters_;
+  bool quantised_ = false;
   at::Tensor lm_weight_;     // [vocab, hidden]; the embedding itself when tied
   at::Tensor score_weight_;  // [num_labels, hidden]
   at::Tensor value_weight_;  // [1, hidden] fp32

@@ -58,6 +58,15 @@ RotaryDecoder::Projection RotaryDecoder::take_projection(ParameterSource& source
   return projection;
 }
 
+void RotaryDecoder::quantise_blocks() {
+  for (Layer& layer : layers_) {
+    for (Projection* projection : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.down}) {
+      projection->int8 = kernels::quantise_weights(projection->weight.t());
+    }
+    layer.up.int8 = kernels::quantise_weights(layer.up.weight.t(), layer.gate.weight.t());
+  }
+}
+
 at::Tensor RotaryDecoder::norm(const at::Tensor& x, const at::Tensor& weight) const {
   return kernels::rms_norm(x, weight, config_.norm_eps, unit_offset_);
 }
@@ -77,7 +86,8 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const auto [cos, sin] = rope_.tables(pass.longest_row());
   if (pass.cache() != nullptr) pass.cache()->hold(cos, sin);
   const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
-    return kernels::linear(from, projection.weight, {.bias = projection.bias}).view({from.size(0), heads, config_.head_dim});
+    return kernels::linear(from, projection.weight, {.bias = projection.bias, .int8 = projection.quantised()})
+        .view({from.size(0), heads, config_.head_dim});
   };
   const at::Tensor normed = norm(x, layer.attention_norm);
   const at::Tensor k = kernels::rotary(split(layer.k, normed, config_.kv_heads), pass.positions(false), cos, sin);
@@ -85,16 +95,23 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const at::Tensor q = kernels::rotary(split(layer.q, pass.read(normed, last), config_.heads), pass.positions(last), cos, sin);
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   const at::Tensor mixed = attend(q, k, v, pass, last, index, scale);
-  return kernels::linear(mixed, layer.o.weight, {.bias = layer.o.bias, .residual = pass.read(x, last)});
+  return kernels::linear(mixed, layer.o.weight,
+                         {.bias = layer.o.bias, .residual = pass.read(x, last), .int8 = layer.o.quantised()});
 }
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x, bool value_is_read) const {
   const at::Tensor normed = norm(x, layer.feed_forward_norm);
-  const kernels::GatedWeights weights{
-      .gate = layer.gate.weight, .up = layer.up.weight, .gate_bias = layer.gate.bias, .up_bias = layer.up.bias};
-  return kernels::gated_feed_forward(
-      normed, weights, config_.activation,
-      {.weight = layer.down.weight, .bias = layer.down.bias, .residual = x, .value_is_read = value_is_read});
+  const kernels::GatedWeights weights{.gate = layer.gate.weight,
+                                      .up = layer.up.weight,
+                                      .gate_bias = layer.gate.bias,
+                                      .up_bias = layer.up.bias,
+                                      .int8 = layer.up.quantised()};
+  return kernels::gated_feed_forward(normed, weights, config_.activation,
+                                     {.weight = layer.down.weight,
+                                      .bias = layer.down.bias,
+                                      .residual = x,
+                                      .value_is_read = value_is_read,
+                                      .int8 = layer.down.quantised()});
 }
 
 at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "kernels/matmul/int8_weights.h"
 #include "models/forward_pass.h"
 #include "models/model.h"
 #include "models/rope.h"
@@ -21,11 +22,15 @@ class RotaryDecoder final : public Model {
   struct Projection {
     at::Tensor weight;  // [out, in]
     at::Tensor bias;    // [out] or undefined
+    kernels::Int8Weights int8;
+
+    [[nodiscard]] const kernels::Int8Weights* quantised() const { return int8.defined() ? &int8 : nullptr; }
   };
   struct Layer {
     at::Tensor attention_norm, feed_forward_norm;  // [hidden]
-    Projection q, k, v, o, gate, up, down;
+    Projection q, k, v, o, gate, up, down;         // up.int8 holds the gate too
   };
+  void quantise_blocks() override;
   Projection take_projection(ParameterSource& source, const std::string& name, int64_t out, int64_t in, bool bias);
   [[nodiscard]] static std::vector<at::Tensor> parameters_of(const Layer& layer);
   [[nodiscard]] at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const;

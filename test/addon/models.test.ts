@@ -8,6 +8,7 @@ import { Policy } from '../../ts/addon/policy.js'
 import { RewardModel, rowScore } from '../../ts/addon/reward-model.js'
 import { fromTokenRows, toTokenRows } from '../../ts/addon/rows.js'
 import { systemInfo } from '../../ts/addon/system.js'
+import { RewardTrainer } from '../../ts/addon/trainers.js'
 import { configJson, createPolicy, createScorer, rejection, rowsOf } from './small-models.js'
 
 /** fp32 sums in another order: what a row's batch may change of its results, relative to the largest. */
@@ -150,6 +151,22 @@ describe('RewardModel', () => {
     await using other = await RewardModel.load(join(folder, 'policy'), { newHeads: 4, seed: 2 })
     expect(await model.headWeights()).toEqual(await again.headWeights())
     expect(await model.headWeights()).not.toEqual(await other.headWeights())
+  })
+
+  test('int8 scores near the others, row by row, and is for scoring alone', async () => {
+    await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
+    await using int8 = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32', int8: true })
+    expect([model.info.int8, int8.info.int8]).toEqual([false, true])
+    const flat = (rows: Awaited<ReturnType<RewardModel['score']>>) => rows.flatMap(({ scores }) => Array.from(scores))
+    const [exact, near] = [flat(await model.score({ ids })), flat(await int8.score({ ids }))]
+    expect(near).not.toEqual(exact)
+    expect(largestDifference(near, exact)).toBeLessThan(0.15)
+    expect(flat(await int8.score({ ids: ids.slice(0, 1) }))).toEqual(near.slice(0, int8.heads))
+    await int8.save(join(folder, 'as-it-was'))
+    await using saved = await RewardModel.load(join(folder, 'as-it-was'), { dtype: 'float32' })
+    expect(flat(await saved.score({ ids }))).toEqual(exact)
+    expect((await rejection(RewardTrainer.create(int8))).code).toBe('E_STATE')
+    expect(flat(await int8.score({ ids }))).toEqual(near)
   })
 
   test("dtype 'auto' follows the CPU", async () => {

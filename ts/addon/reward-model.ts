@@ -28,6 +28,11 @@ export interface RewardModelOptions extends ModelOptions {
   newHeads?: number
   /** Of the new heads (default 0). */
   seed?: number
+  /**
+   * The blocks' products run in 8-bit integers (default false): weights by column, activations by row, each by its largest value. Scoring
+   * alone, on a CPU; faster where that has AVX-512 VNNI. Scores change: docs/int8.md. Embedding, norms, attention and heads stay in `dtype`.
+   */
+  int8?: boolean
 }
 
 /** Of `score`, `features` and `computedTokens`. */
@@ -61,14 +66,14 @@ export class RewardModel extends Model {
 
   /**
    * Opens a folder, with the uncertainty source that it names.
-   * @throws E_NOT_BUILT, E_NOT_FOUND (also a sidecar that config.json names), E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE, E_UNSUPPORTED, E_DEVICE,
+   * @throws E_NOT_BUILT, E_NOT_FOUND (also a sidecar that config.json names), E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE, E_UNSUPPORTED, E_DEVICE (also int8 elsewhere than on a CPU),
    * E_OUT_OF_MEMORY, E_CANCELLED
    */
   static async load(folder: string, options: RewardModelOptions = {}): Promise<RewardModel> {
-    const { newHeads, seed } = options
+    const { newHeads, seed, int8 = false } = options
     const head = newHeads === undefined ? {} : { allowNewHead: true, numLabels: newHeads, seed: seed ?? 0 }
     const task = 'sequence-classification'
-    const native = await loadNativeModel(folder, options, { task, ...head })
+    const native = await loadNativeModel(folder, options, { task, int8, ...head })
     // New heads know nothing of a source that was fitted to others.
     if (newHeads !== undefined) return new RewardModel(native)
     try {

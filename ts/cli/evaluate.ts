@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { device, nonNegativeInteger, positiveInteger } from './support/options.js'
+import { device, type Int8Options, nonNegativeInteger, positiveInteger, withInt8 } from './support/options.js'
 import { command } from './support/session.js'
 
 /** What both evaluations ask for. */
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Int8Options {
   model: string[]
   data: string
   split?: string
@@ -101,7 +101,7 @@ function variance(evaluate: Command): void {
 }
 
 function withBenchmark(evaluate: Command): Command {
-  return evaluate
+  return withInt8(evaluate)
     .requiredOption('--model <folder>', 'model folder or hub id; repeated, all their heads are one ensemble', collect)
     .requiredOption(
       '--data <source>',

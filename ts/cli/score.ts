@@ -2,21 +2,23 @@ import type { Command } from 'commander'
 import type { RowOptions } from './support/model.js'
 import {
   type DataFlowOptions,
+  type Int8Options,
   type SharedPrefixOptions,
   withDataFlow,
+  withInt8,
   withModel,
   withRows,
   withSharedPrefixes,
 } from './support/options.js'
 import { command } from './support/session.js'
 
-type ScoreOptions = RowOptions & DataFlowOptions & SharedPrefixOptions
+type ScoreOptions = RowOptions & DataFlowOptions & SharedPrefixOptions & Int8Options
 
 export function register(program: Command): void {
   const score = program
     .command('score')
     .description('Score rows with a reward model: one line {index, scores, mean, std} a row')
-  withSharedPrefixes(withRows(withDataFlow(withModel(score))))
+  withSharedPrefixes(withRows(withDataFlow(withInt8(withModel(score)))))
     .addHelpText('after', HELP)
     .action(
       command(async (session, options: ScoreOptions) => {

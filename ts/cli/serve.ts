@@ -1,5 +1,12 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { nonNegativeInteger, positiveInteger, positiveNumber, withModel, withRows } from './support/options.js'
+import {
+  nonNegativeInteger,
+  positiveInteger,
+  positiveNumber,
+  withInt8,
+  withModel,
+  withRows,
+} from './support/options.js'
 import type { ServeOptions } from './support/serve-model.js'
 import { command } from './support/session.js'
 
@@ -7,7 +14,7 @@ export function register(program: Command): void {
   const serve = program
     .command('serve')
     .description('Answer HTTP requests for scores with error bars: /pooling, /classify, /score, a page at /')
-  withRows(withModel(serve))
+  withRows(withInt8(withModel(serve)))
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', port, 8000)
     .option('--served-model-name <name>', "what clients call the model; default: the folder's name or the hub id")

@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { abortError } from '../addon/call.js'
-import type { ModelOptions } from '../addon/model.js'
 import type { ModelInfo } from '../addon/native.js'
-import { RewardModel, type RowScore } from '../addon/reward-model.js'
+import { RewardModel, type RewardModelOptions, type RowScore } from '../addon/reward-model.js'
 import { ScoreBatcher, type ScoreBatcherStatistics, type ScoringModel } from '../addon/score-batcher.js'
 import { resolveModel } from '../data/model-files.js'
 import { keepPrefix, type PrefixKeeper } from '../data/template-prefix.js'
@@ -14,7 +13,9 @@ import { type EncodeItemsOptions, ItemEncoder, type ScoreItem } from './item-enc
 import { type ServiceOptions, type ServiceSettings, serviceSettings } from './settings.js'
 
 /** How a service is loaded, and its limits. */
-export interface LoadServiceOptions extends ServiceOptions, Pick<ModelOptions, 'dtype' | 'device' | 'signal'> {
+export interface LoadServiceOptions
+  extends ServiceOptions,
+    Pick<RewardModelOptions, 'dtype' | 'device' | 'int8' | 'signal'> {
   /** What clients call the model; default: the folder's name, or the hub id. */
   name?: string | undefined
   /** Branch, tag or commit of a hub id. */
@@ -97,7 +98,7 @@ export class ScoringService {
    * @throws E_CONFIG naming the setting; E_NOT_FOUND, E_HUB, E_OFFLINE and all that `RewardModel.load` throws
    */
   static async load(path: string, options: LoadServiceOptions = {}): Promise<ScoringService> {
-    const { name, revision, tokenizer, dtype, device, signal, ...settings } = options
+    const { name, revision, tokenizer, dtype, device, int8 = false, signal, ...settings } = options
     parseSettings(settings)
     const { folder, revision: commit } = await resolveModel({ path, revision }, signal === undefined ? {} : { signal })
     const tokenizerFolder = tokenizer === undefined ? folder : (await resolveModel({ path: tokenizer })).folder
@@ -106,6 +107,7 @@ export class ScoringService {
     const model = await RewardModel.load(folder, {
       ...(dtype === undefined ? {} : { dtype }),
       ...(device === undefined ? {} : { device }),
+      int8,
       signal,
     })
     const service = new ScoringService({

@@ -8,6 +8,8 @@
 #include <initializer_list>
 #include <optional>
 
+#include "core/error.h"
+
 namespace prudent::kernels {
 
 // An argument of a node that may be missing has to be an optional: apply() reads the device of every tensor that it is given.
@@ -21,6 +23,11 @@ inline bool is_differentiated(std::initializer_list<at::Tensor> inputs) {
   return at::GradMode::is_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& tensor) {
            return tensor.defined() && tensor.requires_grad();
          });
+}
+
+// Of operations that have no gradient. E_STATE
+inline void check_not_differentiated(std::initializer_list<at::Tensor> inputs) {
+  PRUDENT_CHECK(!is_differentiated(inputs), "E_STATE", "weights", "weights with gradients", "quantised ones");
 }
 
 }  // namespace prudent::kernels

@@ -71,6 +71,15 @@ bool has_amx() {
   return chosen;
 }
 
+bool has_vnni() {
+#if defined(PRUDENT_VNNI) && defined(__x86_64__)
+  static const bool chosen = isa() == Isa::Avx512 && __builtin_cpu_supports("avx512vnni");
+  return chosen;
+#else
+  return false;
+#endif
+}
+
 const char* isa_name() {
   if (has_amx()) return "amx";
   switch (isa()) {

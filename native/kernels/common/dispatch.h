@@ -11,6 +11,8 @@ const char* isa_name();  // "baseline" | "avx2" | "avx512" | "amx"
 // AVX-512 with its bf16 instructions, and AMX tiles that the operating system grants to this process. <op>_amx.cpp files are
 // for such machines alone; every kernel that has one also has a way without.
 bool has_amx();
+// AVX-512 with products of 8-bit integers, for which <op>_vnni.cpp files are.
+bool has_vnni();
 
 }  // namespace prudent::kernels
 

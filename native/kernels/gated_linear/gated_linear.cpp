@@ -6,6 +6,7 @@
 
 #include "kernels/common/autograd.h"
 #include "kernels/linear/linear.h"
+#include "kernels/matmul/int8_weights.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packed_weights.h"
 
@@ -63,6 +64,10 @@ struct GatedLinearNode : torch::autograd::Function<GatedLinearNode> {
 }  // namespace
 
 at::Tensor gated_linear(const at::Tensor& x, const GatedWeights& weights, Activation activation) {
+  if (weights.int8 != nullptr) {
+    check_not_differentiated({x, weights.gate_bias, weights.up_bias});
+    return matmul_int8(x, *weights.int8, {.bias = weights.up_bias, .activation = activation, .gate_bias = weights.gate_bias});
+  }
   if (!matmul_is_ours(x)) {
     return geglu(linear(x, weights.gate, {.bias = weights.gate_bias}), linear(x, weights.up, {.bias = weights.up_bias}),
                  activation);
@@ -80,9 +85,9 @@ at::Tensor gated_feed_forward(const at::Tensor& x, const GatedWeights& weights, 
                               const DownProjection& down) {
   const bool differentiated =
       is_differentiated({x, weights.gate, weights.up, weights.gate_bias, weights.up_bias, down.weight, down.bias, down.residual});
-  if (differentiated || !matmul_is_ours(x)) {
+  if (differentiated || weights.int8 != nullptr || !matmul_is_ours(x)) {
     return linear(gated_linear(x, weights, activation), down.weight,
-                  {.bias = down.bias, .residual = down.residual, .value_is_read = down.value_is_read});
+                  {.bias = down.bias, .residual = down.residual, .int8 = down.int8, .value_is_read = down.value_is_read});
   }
   const MatmulEpilogue gated{.bias = weights.up_bias,
                              .activation = activation,

@@ -9,9 +9,12 @@
 
 namespace prudent::kernels {
 
+struct Int8Weights;
+
 struct GatedWeights {
-  at::Tensor gate, up;            // [intermediate, in]
-  at::Tensor gate_bias, up_bias;  // [intermediate] or undefined
+  at::Tensor gate, up;                // [intermediate, in]
+  at::Tensor gate_bias, up_bias;      // [intermediate] or undefined
+  const Int8Weights* int8 = nullptr;  // of up with its gate, as LinearOptions::int8
 };
 
 // x [tokens, in], all of one dtype, fp32 | bf16 -> [tokens, intermediate]. Differentiable in x and all weights.
@@ -25,6 +28,7 @@ struct DownProjection {
   at::Tensor bias;            // [out] or undefined
   at::Tensor residual;        // [tokens, out] or undefined
   bool value_is_read = true;  // as LinearOptions::value_is_read
+  const Int8Weights* int8 = nullptr;
 };
 at::Tensor gated_feed_forward(const at::Tensor& x, const GatedWeights& weights, Activation activation,
                               const DownProjection& down);

@@ -6,6 +6,7 @@
 #include "kernels/activation_backward/activation_backward.h"
 #include "kernels/common/autograd.h"
 #include "kernels/common/gradient_sums.h"
+#include "kernels/matmul/int8_weights.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packed_weights.h"
 
@@ -69,6 +70,10 @@ at::Tensor input_gradient(const at::Tensor& grad_y, const at::Tensor& weight, We
 at::Tensor bias_gradient(const at::Tensor& grad_y) { return activation_backward(grad_y, {}, std::nullopt, true).grad_bias; }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const LinearOptions& options) {
+  if (options.int8 != nullptr) {
+    check_not_differentiated({x, options.bias, options.residual});
+    return matmul_int8(x, *options.int8, {.bias = options.bias, .residual = options.residual, .activation = options.activation});
+  }
   if (!matmul_is_ours(x)) return linear_reference(x, weight, options);
   if (is_differentiated({weight})) forget_packed_weights(weight);
   const int64_t activation = options.activation ? static_cast<int64_t>(*options.activation) : kNoActivation;

@@ -11,6 +11,8 @@
 
 namespace prudent::kernels {
 
+struct Int8Weights;
+
 enum class WeightLayout {
   OutIn,  // [out, in], as torch.nn.Linear keeps it
   InOut,  // [in, out], as GPT-2's Conv1D keeps it
@@ -21,6 +23,8 @@ struct LinearOptions {
   at::Tensor bias;      // [out] or undefined
   at::Tensor residual;  // [tokens, out] or undefined
   std::optional<Activation> activation;
+  // Multiplied with instead of the weight: of frozen models, no gradient (int8_weights.h).
+  const Int8Weights* int8 = nullptr;
   // False: the result is wanted for its gradients alone and may hold anything. A product less, where ours does it.
   bool value_is_read = true;
 };

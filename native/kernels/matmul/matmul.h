@@ -48,6 +48,13 @@ at::Tensor matmul_after_gated(const at::Tensor& left, const GatedProduct& gated,
 // out [rows, columns], rows dense, of the operands' dtype or fp32: = left . right, or += with `accumulate` (fp32 alone).
 void matmul_into(at::Tensor& out, const at::Tensor& left, const at::Tensor& right, bool accumulate = false);
 
+// A right operand in 8-bit integers, of a frozen model: int8_weights.h.
+struct Int8Weights;
+// left . weights, the rows of left quantised each by its own largest value; sums are exact. epilogue.gate_bias belongs to the
+// weights' gate; epilogue.gate, saved, saved_gate and keep_weights are not used. A row's result depends on no other.
+at::Tensor matmul_int8(const at::Tensor& left, const Int8Weights& weights, const MatmulEpilogue& epilogue = {});
+at::Tensor matmul_int8_reference(const at::Tensor& left, const Int8Weights& weights, const MatmulEpilogue& epilogue = {});
+
 // Is the product of tensors like this one ours, or libtorch's?
 bool matmul_is_ours(const at::Tensor& operand);
 

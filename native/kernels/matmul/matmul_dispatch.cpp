@@ -16,13 +16,21 @@ MatmulEngine chosen() {
 #endif
   return PRUDENT_MATMUL_ENGINE(baseline);
 }
-#undef PRUDENT_MATMUL_ENGINE
-
 }  // namespace
+
+const MatmulEngine* int8_matmul_engine() {
+#ifdef PRUDENT_VNNI
+  static const MatmulEngine engine = PRUDENT_MATMUL_ENGINE(vnni);
+  if (has_vnni()) return &engine;
+#endif
+  return nullptr;
+}
 
 const MatmulEngine& matmul_engine() {
   static const MatmulEngine engine = chosen();
   return engine;
 }
+
+#undef PRUDENT_MATMUL_ENGINE
 
 }  // namespace prudent::kernels

@@ -19,10 +19,11 @@ enum class MatmulActivation { None, GeluTanh, GeluExact, Silu };
 struct MatmulArgs {
   int64_t rows, columns, depth;
   MatmulOperand left, right;
-  MatmulOperand gate_right;  // gated: a second right operand; data null otherwise
-  const void* packed_right;  // both of them as matmul_pack_right leaves them, or null
-  const void* left_tiles;    // the left operand as out_tiles leaves it, or null
-  bool bf16;                 // operands, bias, residual, saved; else fp32
+  MatmulOperand gate_right;               // gated: a second right operand; data null otherwise
+  const float *right_scale, *gate_scale;  // [columns] of quantised right operands, or null
+  const void* packed_right;               // both of them as matmul_pack_right leaves them, or null
+  const void* left_tiles;                 // the left operand as out_tiles leaves it, or null
+  bool bf16;                              // operands, bias, residual, saved; else fp32
   bool out_bf16;
 
   const void* bias;       // [columns] or null
@@ -55,6 +56,7 @@ PRUDENT_DECLARE_MATMUL(baseline)
 PRUDENT_DECLARE_MATMUL(avx2)
 PRUDENT_DECLARE_MATMUL(avx512)
 PRUDENT_DECLARE_MATMUL(amx)
+PRUDENT_DECLARE_MATMUL(vnni)
 #undef PRUDENT_DECLARE_MATMUL
 
 struct MatmulEngine {
@@ -63,5 +65,7 @@ struct MatmulEngine {
   void (*pack_right)(const MatmulArgs& args, void* to);
 };
 const MatmulEngine& matmul_engine();
+// Of products whose right operand is int8 (matmul_vnni.cpp): always packed, the left operand's depth contiguous. Null: none here.
+const MatmulEngine* int8_matmul_engine();
 
 }  // namespace prudent::kernels

@@ -38,10 +38,12 @@ void pack_left(const MatmulArgs& args, const Packed& packed, int64_t row, int64_
   if (args.left.depth_contiguous) {
     step = pack_left_steps(window<T>(args.left, row, row_end, 0, args.depth), packed.step_bytes, to);
   }
-  for (to += step * packed.step_bytes; step < packed.steps; ++step, to += packed.step_bytes) {
-    const int64_t depth = step * kTileDepth;
-    pack_half_of<Side::Left, T>(args.left, row, row_end, depth, args.depth, to);
-    pack_half_of<Side::Left, T>(args.left, row + kTile, row_end, depth, args.depth, to + kTileBytes);
+  if constexpr (!kPacksLeftWhole) {
+    for (to += step * packed.step_bytes; step < packed.steps; ++step, to += packed.step_bytes) {
+      const int64_t depth = step * kTileDepth;
+      pack_half_of<Side::Left, T>(args.left, row, row_end, depth, args.depth, to);
+      pack_half_of<Side::Left, T>(args.left, row + kTile, row_end, depth, args.depth, to + kTileBytes);
+    }
   }
 }
 
@@ -49,7 +51,7 @@ template <typename T>
 void pack_all(const MatmulArgs& args, char* to) {
   const Packed packed(args, kPlanesOf<T>);
   parallel_for(packed.blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) pack_right<T>(args, packed, b, 0, packed.steps, to + b * packed.block_bytes);
+    for (int64_t b = begin; b < end; ++b) pack_right<RightItem<T>>(args, packed, b, 0, packed.steps, to + b * packed.block_bytes);
   });
 }
 

@@ -89,7 +89,8 @@ class Product {
     for (int64_t b = 0; b < panel_blocks(); ++b) {
       for (int64_t chunk = first_chunk; chunk < group_end(first_chunk); ++chunk) {
         const int64_t step = chunk * plan_.chunk;
-        pack_right<T>(args_, plan_, panel_ * plan_.panel_blocks + b, step, step + chunk_steps(chunk), own_block(chunk, b));
+        pack_right<RightItem<T>>(args_, plan_, panel_ * plan_.panel_blocks + b, step, step + chunk_steps(chunk),
+                                 own_block(chunk, b));
       }
     }
   }
@@ -151,6 +152,10 @@ class Product {
             fetch(next_right, step);
             if constexpr (kFinishesMeanwhile) epilogue_.advance();
           });
+      if (chunk + 1 == plan_.chunks) {
+        finish_block(args_, (panel_ * plan_.panel_blocks + b) * plan_.block_columns, product.rows,
+                     left + steps * plan_.step_bytes, block);
+      }
     }
     if (chunk + 1 < plan_.chunks) return;
     epilogue_.take(sums, count, row, min_of(kBlock, task_end_ - row), panel_ * plan_.panel_blocks * plan_.block_columns,

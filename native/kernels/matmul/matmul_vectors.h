@@ -4,6 +4,8 @@
 
 #include "kernels/common/operand.h"
 #include "kernels/matmul/matmul_engine.h"
+#include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/matmul_rounding.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
@@ -14,6 +16,10 @@ template <typename T>
 constexpr int kPlanesOf = 1;
 template <typename T>
 constexpr int64_t chunk_depth = 192;  // 32 columns of it, and 8 rows at a time: 30 KiB
+constexpr int64_t kBlockEndBytes = 0;
+constexpr bool kPacksLeftWhole = false;
+template <typename T>
+using RightItem = T;
 constexpr bool kTakesTileOrder = false;
 constexpr bool kFinishesMeanwhile = false;  // the vector units have no time between products
 
@@ -83,6 +89,9 @@ PRUDENT_VEC void multiply_block(const BlockProduct& product, float* block, const
   }
 }
 
+// Sums are in fp32 already.
+PRUDENT_VEC void finish_block(const MatmulArgs&, int64_t, int64_t, const char*, float*) {}
+
 // kWidth x kWidth values, transposed: in each round the blocks of `size` beside the diagonal of blocks twice that size change
 // places.
 PRUDENT_VEC void transpose(Vec (&r)[kWidth]) {
@@ -140,15 +149,6 @@ void pack_half(const Operand<T>& from, bool depth_contiguous, char* to_bytes) {
 template <typename T>
 PRUDENT_VEC int64_t pack_left_steps(const Operand<T>&, int64_t, char*) {
   return 0;
-}
-
-template <typename T>
-PRUDENT_VEC void store_result(T* to, Vec x, int64_t n) {
-  store_at(to, x, n);
-}
-template <typename T>
-PRUDENT_VEC Vec rounded(Vec x) {
-  return round_to<T>(x);
 }
 
 }  // namespace prudent::kernels::PRUDENT_ISA

@@ -11,6 +11,8 @@ export interface LoadModelOptions {
   allowNewHead?: boolean
   numLabels?: number
   seed?: number
+  /** The blocks' products in 8-bit integers: scoring only, CPU only. */
+  int8?: boolean
 }
 
 /** What a model is: architecture, sizes, dtype, device, special token ids. */
@@ -18,6 +20,8 @@ export interface ModelInfo {
   architecture: 'gemma' | 'llama' | 'gpt2'
   task: 'causal-lm' | 'sequence-classification'
   dtype: Dtype
+  /** Do the blocks' products run in 8-bit integers? */
+  int8: boolean
   device: string
   vocabSize: number
   hiddenSize: number

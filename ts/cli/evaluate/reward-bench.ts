@@ -52,7 +52,7 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
       scores: meanOf(ensemble, options.lambda),
       entry: results.entries[0] as BenchEntry,
     }
-    const { counts, lambda, data, priorSets, maxLength, dtype } = options
+    const { counts, lambda, data, priorSets, maxLength, dtype, int8 = false } = options
     const summary = {
       ...{
         kind: 'rewardbench',
@@ -65,6 +65,7 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
         lambda,
         maxLength,
         dtype,
+        int8,
       },
       models: describeModels(models),
       single: single === undefined ? null : describeModels([single])[0],

@@ -33,11 +33,11 @@ export function runVariance(session: Session, options: VarianceOptions): Promise
       studies.push(studyOf(await scoreModels(session, options, benchmark, options.against), benchmark, options))
     }
     session.signal.throwIfAborted()
-    const { data, priorSets, bootstrap, seed, maxLength, dtype } = options
+    const { data, priorSets, bootstrap, seed, maxLength, dtype, int8 = false } = options
     const pair = { row: options.pair, prompt: shown.prompt, response: lastText(shown.chosen), place: shown.place }
     const report = { pair, warnings, bootstrap, seed, ensembles: studies }
     const head = { kind: 'variance', command: commandOf(options) }
-    const settings = { data, priorSets: priorSets ?? null, revisions, maxLength, dtype }
+    const settings = { data, priorSets: priorSets ?? null, revisions, maxLength, dtype, int8 }
     const markdown = varianceMarkdown(report)
     const write = (file: string, text: string) => writeFileAtomic(join(options.output, file), text)
     await write('summary.json', `${JSON.stringify({ ...head, ...settings, ...report }, null, 2)}\n`)

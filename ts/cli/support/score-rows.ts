@@ -1,7 +1,8 @@
+import type { ModelOptions } from '../../addon/model.js'
 import { RewardModel, type RowScore } from '../../addon/reward-model.js'
 import { PrudentError } from '../../errors.js'
 import { type RowOptions, tokeniserFor, withModelOf } from './model.js'
-import type { DataFlowOptions, SharedPrefixOptions } from './options.js'
+import type { DataFlowOptions, Int8Options, SharedPrefixOptions } from './options.js'
 import type { RowInput } from './row-inputs.js'
 import { streamRows } from './row-stream.js'
 import type { Session } from './session.js'
@@ -11,12 +12,13 @@ const FORMS = ['prompt and response', 'messages', 'text', 'input_ids'] as const
 /** `prudent score`: scores of all heads for every row. */
 export async function runScore(
   session: Session,
-  options: RowOptions & DataFlowOptions & SharedPrefixOptions,
+  options: RowOptions & DataFlowOptions & SharedPrefixOptions & Int8Options,
 ): Promise<void> {
-  const { batchTokens, sharePrefixes } = options
+  const { batchTokens, sharePrefixes, int8 = false } = options
   const call = { batchTokens, sharePrefixes, signal: session.signal }
+  const load = (folder: string, how: ModelOptions) => RewardModel.load(folder, { ...how, int8 })
   await streamRows(session, { ...options, label: 'scored', forms: FORMS }, (process) =>
-    withModelOf(session, options, RewardModel.load, async (model, folder) => {
+    withModelOf(session, options, load, async (model, folder) => {
       const tokeniser = tokeniserFor(model, folder, options)
       await process(async (rows) => {
         const scores = await model.score({ ids: await tokeniser.tokenise(rows) }, call)

@@ -2,9 +2,10 @@ import { isIP } from 'node:net'
 import { PrudentError } from '../../errors.js'
 import { ScoringService } from '../../serve/scoring-service.js'
 import type { RowOptions } from './model.js'
+import type { Int8Options } from './options.js'
 import type { Session } from './session.js'
 
-export interface ServeOptions extends RowOptions {
+export interface ServeOptions extends RowOptions, Int8Options {
   host: string
   port: number
   servedModelName?: string
@@ -35,8 +36,10 @@ export async function runServe(session: Session, options: ServeOptions): Promise
     await service.dispose()
     throw error
   })
-  const { dtype, device, numLabels } = service.info
-  session.note(`prudent: serving ${service.name} (${numLabels} heads, ${dtype} on ${device}) on ${server.url}`)
+  const { dtype, int8, device, numLabels } = service.info
+  session.note(
+    `prudent: serving ${service.name} (${numLabels} heads, ${dtype}${int8 ? ', products in int8,' : ''} on ${device}) on ${server.url}`,
+  )
   if (apiKey === undefined && !isLoopback(host))
     session.note('prudent: anybody who reaches this address may ask: --api-key-env NAME asks for a key')
   await aborted(session.signal)
@@ -45,9 +48,9 @@ export async function runServe(session: Session, options: ServeOptions): Promise
 }
 
 function loadService(session: Session, options: ServeOptions): Promise<ScoringService> {
-  const { model, revision, tokenizer, dtype, device, servedModelName } = options
+  const { model, revision, tokenizer, dtype, int8, device, servedModelName } = options
   return ScoringService.load(model, {
-    ...{ name: servedModelName, revision, tokenizer, dtype, device, signal: session.signal },
+    ...{ name: servedModelName, revision, tokenizer, dtype, int8, device, signal: session.signal },
     maxBatchTokens: options.batchTokens,
     maxWaitMs: options.maxWaitMs,
     fixedShapes: options.fixedShapes ?? false,

@@ -15,6 +15,7 @@ import type { PairScores } from './rules.js'
 
 export interface ScoringOptions {
   dtype: 'auto' | 'float32' | 'bfloat16'
+  int8?: boolean
   device: string
   batchTokens: number
   /** Tokens kept of a side, counted from its end. */
@@ -49,12 +50,12 @@ export async function scoreModel(
   rows: readonly BenchRow[],
   options: ScoringOptions,
 ): Promise<ScoredModel> {
-  const { signal, dtype, device, revision } = options
+  const { signal, dtype, device, int8 = false, revision } = options
   const { folder } = await resolveModel({ path, revision }, { signal })
   const tokenizerFolder =
     options.tokenizer === undefined ? folder : (await resolveModel({ path: options.tokenizer }, { signal })).folder
   const tokenizer = await Tokenizer.load(tokenizerFolder)
-  const model = await RewardModel.load(folder, { dtype, device, signal })
+  const model = await RewardModel.load(folder, { dtype, device, int8, signal })
   try {
     const limit = Math.min(options.maxLength, model.info.maxPositions)
     if (limit < options.maxLength) options.warn(`${path}: the model has ${limit} positions; longer sides are cut there`)
@@ -62,7 +63,7 @@ export async function scoreModel(
       options.warn(`${path}: no chat template; prompt and response are scored as one text`)
     }
     const sides = await tokeniseSides(tokenizer, rows, limit)
-    const key = await identity(folder, [dtype, device])
+    const key = await identity(folder, [dtype, device, ...(int8 ? ['int8'] : [])])
     const scores = await scoreSubsets(model, rows, sides, { ...options, path, key })
     return {
       path,

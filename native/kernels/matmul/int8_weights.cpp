@@ -1,0 +1,75 @@
+#include "kernels/matmul/int8_weights.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/from_blob.h>
+
+#include <cstdlib>
+#include <tuple>
+#include <utility>
+
+#include "kernels/common/check.h"
+#include "kernels/common/workspace.h"
+#include "kernels/matmul/matmul_kernel.h"
+
+namespace prudent::kernels {
+
+namespace {
+
+constexpr int64_t kMostDepth = 65536;  // 255 * 127 * depth stays within int32
+
+// Integers [columns, depth] and the columns' scales.
+std::pair<at::Tensor, at::Tensor> quantise(const at::Tensor& right, const char* name) {
+  const at::Tensor weights = right.t().to(at::kFloat).contiguous();
+  const at::Tensor most = weights.abs().amax({1});
+  PRUDENT_CHECK(most.isfinite().all().item<bool>(), "E_NON_FINITE", name, "finite weights", "NaN or an infinity");
+  const at::Tensor scale = most / 127.0;
+  const at::Tensor units = (weights / scale.clamp_min(1e-30).unsqueeze(1)).round_();
+  return {units.to(at::kChar), scale};
+}
+
+at::Tensor pack(const MatmulEngine& engine, const Int8Weights& weights) {
+  const auto operand = [&](const at::Tensor& values) {
+    return MatmulOperand{values.defined() ? values.const_data_ptr() : nullptr, weights.depth, true};
+  };
+  const MatmulArgs args{.columns = weights.columns,
+                        .depth = weights.depth,
+                        .right = operand(weights.values),
+                        .gate_right = operand(weights.gate_values)};
+  const int64_t bytes = engine.packed_bytes(args);
+  void* const memory = take_pages(static_cast<size_t>(bytes));
+  at::Tensor packed = at::from_blob(
+      memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
+  engine.pack_right(args, memory);
+  return packed;
+}
+
+}  // namespace
+
+int64_t Int8Weights::bytes() const {
+  int64_t sum = 0;
+  for (const at::Tensor* tensor : {&scale, &gate_scale, &values, &gate_values, &packed}) {
+    if (tensor->defined()) sum += static_cast<int64_t>(tensor->nbytes());
+  }
+  return sum;
+}
+
+Int8Weights quantise_weights(const at::Tensor& right, const at::Tensor& gate, bool as_they_lie) {
+  check_kernel_dtype(right, "right");
+  check_dims(right, "right", 2, "[depth, columns]");
+  check_on_cpu(right, "right");
+  PRUDENT_CHECK(right.numel() > 0 && right.size(0) <= kMostDepth, "E_SHAPE", "right", "[1 to 65536, columns]", describe(right));
+  Int8Weights weights{.depth = right.size(0), .columns = right.size(1)};
+  std::tie(weights.values, weights.scale) = quantise(right, "right");
+  if (gate.defined()) {
+    check_shape(gate, "gate", {weights.depth, weights.columns});
+    std::tie(weights.gate_values, weights.gate_scale) = quantise(gate, "gate");
+  }
+  const MatmulEngine* engine = int8_matmul_engine();
+  if (engine == nullptr || as_they_lie) return weights;
+  weights.packed = pack(*engine, weights);
+  weights.values = weights.gate_values = at::Tensor();
+  return weights;
+}
+
+}  // namespace prudent::kernels
