@@ -70,9 +70,10 @@ void Gpt2::quantise_blocks() {
     for (Affine* affine : {&layer.qkv, &layer.attention_out, &layer.up, &layer.down}) {
       affine->int8 = kernels::quantise_weights(affine->weight);
     }
-    layer.q = kernels::quantise_weights(layer.qkv.weight.narrow(1, 0, width));
-    layer.kv = kernels::quantise_weights(layer.qkv.weight.narrow(1, width, 2 * width));
   }
+  Layer& last = layers_.back();
+  last.q = kernels::quantise_weights(last.qkv.weight.narrow(1, 0, width));
+  last.kv = kernels::quantise_weights(last.qkv.weight.narrow(1, width, 2 * width));
 }
 
 at::Tensor Gpt2::norm(const at::Tensor& x, const Affine& affine) const {

@@ -26,7 +26,7 @@ class Gpt2 final : public Model {
   };
   struct Layer {
     Affine attention_norm, qkv, attention_out, feed_forward_norm, up, down;
-    kernels::Int8Weights q, kv;  // parts of qkv
+    kernels::Int8Weights q, kv;  // parts of the last block's qkv, whose queries are fewer
   };
   void quantise_blocks() override;
   Affine take_norm(ParameterSource& source, const std::string& name);

@@ -46,14 +46,6 @@ at::Tensor pack(const MatmulEngine& engine, const Int8Weights& weights) {
 
 }  // namespace
 
-int64_t Int8Weights::bytes() const {
-  int64_t sum = 0;
-  for (const at::Tensor* tensor : {&scale, &gate_scale, &values, &gate_values, &packed}) {
-    if (tensor->defined()) sum += static_cast<int64_t>(tensor->nbytes());
-  }
-  return sum;
-}
-
 Int8Weights quantise_weights(const at::Tensor& right, const at::Tensor& gate, bool as_they_lie) {
   check_kernel_dtype(right, "right");
   check_dims(right, "right", 2, "[depth, columns]");

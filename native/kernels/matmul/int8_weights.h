@@ -17,7 +17,6 @@ struct Int8Weights {
 
   [[nodiscard]] bool defined() const { return scale.defined(); }
   [[nodiscard]] bool gated() const { return gate_scale.defined(); }
-  [[nodiscard]] int64_t bytes() const;
 };
 
 // right, and gate unless undefined: [depth, columns], fp32 | bf16, on the CPU, at most 65,536 deep. Not a copy that follows:
