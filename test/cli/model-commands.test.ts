@@ -61,6 +61,10 @@ describe.each(['gpt2-reward', 'llama-reward', 'gemma-ensemble'])('score with %s'
       if (want.std === null) expect(row.std).toBeNull()
       else expect(relativeError([row.std ?? Number.NaN], [want.std], scale)).toBeLessThan(tolerances.modelOutput)
     }
+    const near = await run<Scored>(['score', ...model(name), '--int8'], lines(expected.map((row) => row.input)))
+    const off = near.map((row, index) => relativeError(row.scores, expected[index]?.scores ?? [], scale))
+    expect(Math.max(...off)).toBeLessThan(0.1)
+    expect(Math.max(...off)).toBeGreaterThan(tolerances.modelOutput)
     // The twin that must fail: the scores of another row are far outside the tolerance.
     const [first, second] = [rows[0] as Scored, expected[1] as ExpectedScore]
     expect(relativeError(first.scores, second.scores)).toBeGreaterThan(tolerances.modelOutput * 10)
