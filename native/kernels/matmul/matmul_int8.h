@@ -127,8 +127,9 @@ PRUDENT_VEC float largest_magnitude(const T* row, int64_t depth) {
   return __builtin_bit_cast(float, _mm512_reduce_max_epi32(__builtin_bit_cast(__m512i, most)));
 }
 
-// Below it a row counts as 0: its scale would have no inverse.
+// Rows beyond these count as 0: the scale of one has no inverse, that of the other (an infinity or NaN) alone makes the results.
 constexpr float kLeastMagnitude = 1e-30f;
+constexpr float kLargestMagnitude = 3.4028235e38f;
 
 // 64 values, in units of the row's scale; `n` of them are there. Their sum, lane by lane.
 template <typename T>
@@ -152,12 +153,13 @@ PRUDENT_VEC int64_t pack_left_steps(const Operand<T>& from, int64_t step_bytes, 
     const bool exists = i < from.outer;
     const T* row = from.data + (exists ? i * from.stride : 0);
     const float most = exists ? largest_magnitude(row, from.depth) : 0.0f;
-    const Vec per_unit = broadcast(most > kLeastMagnitude ? 127.0f / most : 0.0f);
+    const bool counts = most > kLeastMagnitude && most <= kLargestMagnitude;
+    const Vec per_unit = broadcast(counts ? 127.0f / most : 0.0f);
     char* values = to + i / kTile * kTileBytes + i % kTile * kTileDepth;
     VecInt sum{};
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t depth = step * kTileDepth;
-      sum += quantise_step(row + depth, exists ? from.depth - depth : 0, per_unit, values + step * step_bytes);
+      sum += quantise_step(row + depth, counts ? from.depth - depth : 0, per_unit, values + step * step_bytes);
     }
     end.scale[i] = most / 127.0f;
     end.excess[i] = kWeightOffset * _mm512_reduce_add_epi32(__builtin_bit_cast(__m512i, sum));
