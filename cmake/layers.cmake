@@ -73,25 +73,24 @@ endif()
 
 # <op>_amx.cpp: AVX-512 vectors and AMX tiles, chosen by has_amx(). A compiler that does not know them builds without, and
 # has_amx() is then false.
-set(PRUDENT_ISA_amx ${PRUDENT_ISA_avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
-list(APPEND PRUDENT_ISA_amx ${PRUDENT_OWN_INTRINSICS})
+set(PRUDENT_ISA_amx ${PRUDENT_ISA_avx512} -mavx512bf16 -mamx-tile -mamx-bf16 ${PRUDENT_OWN_INTRINSICS})
+# <op>_vnni.cpp: AVX-512 with products of 8-bit integers, chosen by has_vnni().
+set(PRUDENT_ISA_vnni ${PRUDENT_ISA_avx512} -mavx512vnni ${PRUDENT_OWN_INTRINSICS})
 include(CheckCXXCompilerFlag)
-check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" PRUDENT_COMPILER_KNOWS_AMX)
-function(prudent_amx_kernels target)
-  if(PRUDENT_COMPILER_KNOWS_AMX)
-    prudent_isa_objects(${target} amx avx512 ${ARGN})
-    target_compile_definitions(${target} PRIVATE PRUDENT_AMX=1)
+check_cxx_compiler_flag("-mavx512bf16 -mamx-tile -mamx-bf16" PRUDENT_COMPILER_KNOWS_amx)
+check_cxx_compiler_flag("-mavx512vnni" PRUDENT_COMPILER_KNOWS_vnni)
+set(PRUDENT_SPECIAL_ISAS amx vnni)
+function(prudent_special_kernels target isa)
+  if(PRUDENT_COMPILER_KNOWS_${isa})
+    prudent_isa_objects(${target} ${isa} avx512 ${ARGN})
+    prudent_tell_isa(${target} ${isa})
   endif()
 endfunction()
 
-# <op>_vnni.cpp: AVX-512 with products of 8-bit integers, chosen by has_vnni().
-set(PRUDENT_ISA_vnni ${PRUDENT_ISA_avx512} -mavx512vnni ${PRUDENT_OWN_INTRINSICS})
-check_cxx_compiler_flag("-mavx512vnni" PRUDENT_COMPILER_KNOWS_VNNI)
-function(prudent_vnni_kernels target)
-  if(PRUDENT_COMPILER_KNOWS_VNNI)
-    prudent_isa_objects(${target} vnni avx512 ${ARGN})
-    target_compile_definitions(${target} PRIVATE PRUDENT_VNNI=1)
-  endif()
+# PRUDENT_AMX, PRUDENT_VNNI: there is code for it.
+function(prudent_tell_isa target isa)
+  string(TOUPPER ${isa} name)
+  target_compile_definitions(${target} PRIVATE PRUDENT_${name}=1)
 endfunction()
 
 # Sources compiled into namespace `isa`, with vectors as wide as those of `vectors`.

@@ -12,14 +12,12 @@ import { mixedRows } from '../support/workloads.mjs'
 
 const SIZES = {
   full: {
-    ...{
-      model: 'gemma-150m-10-heads',
-      rows: 256,
-      seconds: 30,
-      warmUp: 2,
-      connections: [1, 8, 32],
-      manyConnections: 32,
-    },
+    model: 'gemma-150m-10-heads',
+    rows: 256,
+    seconds: 30,
+    warmUp: 2,
+    connections: [1, 8, 32],
+    manyConnections: 32,
     lengths: { median: 120, sigma: 0.7, shortest: 16, longest: 600 },
   },
   quick: {

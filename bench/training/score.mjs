@@ -15,9 +15,10 @@ export function define({ quick, say }) {
   const config = CONFIGS[model]
   const folder = modelFolder(model, { say })
   const rows = mixedRows({ seed: 11, rows: count, vocabSize: config.vocab_size, lengths })
-  const ours = (name, dtype) => ({ name, kind: 'ours', dtype, job: 'score', options: { folder, dtype, rows } })
-  const int8 = { ...ours('ours int8', 'bfloat16'), limited: false }
-  int8.options = { ...int8.options, int8: true }
+  const ours = (name, dtype, how = {}) => ({
+    ...{ name, kind: 'ours', dtype, job: 'score' },
+    options: { folder, dtype, rows, ...how },
+  })
   const peer = (name, dtype, order, like) => ({
     ...{ name, kind: 'today', dtype, job: 'score', like, params: { order } },
     options: { folder, dtype, rows, batch: PEER_BATCH },
@@ -35,7 +36,7 @@ export function define({ quick, say }) {
     contestants: [
       ours('ours fp32', 'float32'),
       ours('ours bf16', 'bfloat16'),
-      int8,
+      { ...ours('ours int8', 'bfloat16', { int8: true }), limited: false },
       peer('transformers fp32', 'float32', 'arrival'),
       peer('transformers bf16', 'bfloat16', 'arrival'),
       peer('transformers fp32 sorted', 'float32', 'sorted', 'transformers fp32'),

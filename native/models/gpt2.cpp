@@ -46,7 +46,7 @@ Gpt2::Affine Gpt2::take_conv(ParameterSource& source, const std::string& name, i
 // x weight + bias
 at::Tensor Gpt2::project(const at::Tensor& x, const Affine& affine) {
   return kernels::linear(x, affine.weight,
-                         {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .int8 = affine.quantised()});
+                         {.layout = kernels::WeightLayout::InOut, .bias = affine.bias, .int8 = affine.int8.if_defined()});
 }
 
 // residual + x weight + bias
@@ -55,7 +55,7 @@ at::Tensor Gpt2::project_onto(const at::Tensor& residual, const at::Tensor& x, c
                          {.layout = kernels::WeightLayout::InOut,
                           .bias = affine.bias,
                           .residual = residual,
-                          .int8 = affine.quantised(),
+                          .int8 = affine.int8.if_defined(),
                           .value_is_read = value_is_read});
 }
 
@@ -119,7 +119,7 @@ at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pa
                                           {.layout = kernels::WeightLayout::InOut,
                                            .bias = layer.up.bias,
                                            .activation = config_.activation,
-                                           .int8 = layer.up.quantised()});
+                                           .int8 = layer.up.int8.if_defined()});
   return project_onto(mixed, wide, layer.down, value_is_read);
 }
 

@@ -21,8 +21,6 @@ class Gpt2 final : public Model {
     at::Tensor weight;  // [in, out], or [hidden] of a norm
     at::Tensor bias;    // [out]
     kernels::Int8Weights int8;
-
-    [[nodiscard]] const kernels::Int8Weights* quantised() const { return int8.defined() ? &int8 : nullptr; }
   };
   struct Layer {
     Affine attention_norm, qkv, attention_out, feed_forward_norm, up, down;

@@ -86,7 +86,7 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const auto [cos, sin] = rope_.tables(pass.longest_row());
   if (pass.cache() != nullptr) pass.cache()->hold(cos, sin);
   const auto split = [&](const Projection& projection, const at::Tensor& from, int64_t heads) {
-    return kernels::linear(from, projection.weight, {.bias = projection.bias, .int8 = projection.quantised()})
+    return kernels::linear(from, projection.weight, {.bias = projection.bias, .int8 = projection.int8.if_defined()})
         .view({from.size(0), heads, config_.head_dim});
   };
   const at::Tensor normed = norm(x, layer.attention_norm);
@@ -96,7 +96,7 @@ at::Tensor RotaryDecoder::attention(int64_t index, const at::Tensor& x, const Fo
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   const at::Tensor mixed = attend(q, k, v, pass, last, index, scale);
   return kernels::linear(mixed, layer.o.weight,
-                         {.bias = layer.o.bias, .residual = pass.read(x, last), .int8 = layer.o.quantised()});
+                         {.bias = layer.o.bias, .residual = pass.read(x, last), .int8 = layer.o.int8.if_defined()});
 }
 
 at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x, bool value_is_read) const {
@@ -105,13 +105,13 @@ at::Tensor RotaryDecoder::feed_forward(const Layer& layer, const at::Tensor& x, 
                                       .up = layer.up.weight,
                                       .gate_bias = layer.gate.bias,
                                       .up_bias = layer.up.bias,
-                                      .int8 = layer.up.quantised()};
+                                      .int8 = layer.up.int8.if_defined()};
   return kernels::gated_feed_forward(normed, weights, config_.activation,
                                      {.weight = layer.down.weight,
                                       .bias = layer.down.bias,
                                       .residual = x,
                                       .value_is_read = value_is_read,
-                                      .int8 = layer.down.quantised()});
+                                      .int8 = layer.down.int8.if_defined()});
 }
 
 at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const ForwardPass& pass, bool value_is_read) const {

@@ -23,8 +23,6 @@ class RotaryDecoder final : public Model {
     at::Tensor weight;  // [out, in]
     at::Tensor bias;    // [out] or undefined
     kernels::Int8Weights int8;
-
-    [[nodiscard]] const kernels::Int8Weights* quantised() const { return int8.defined() ? &int8 : nullptr; }
   };
   struct Layer {
     at::Tensor attention_norm, feed_forward_norm;  // [hidden]

@@ -2,15 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
-#include <ATen/ops/from_blob.h>
 
-#include <cstdlib>
 #include <tuple>
 #include <utility>
 
 #include "kernels/common/check.h"
-#include "kernels/common/workspace.h"
-#include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/packed_weights.h"
 
 namespace prudent::kernels {
 
@@ -36,12 +33,7 @@ at::Tensor pack(const MatmulEngine& engine, const Int8Weights& weights) {
                         .depth = weights.depth,
                         .right = operand(weights.values),
                         .gate_right = operand(weights.gate_values)};
-  const int64_t bytes = engine.packed_bytes(args);
-  void* const memory = take_pages(static_cast<size_t>(bytes));
-  at::Tensor packed = at::from_blob(
-      memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
-  engine.pack_right(args, memory);
-  return packed;
+  return pack_weights(engine, args);
 }
 
 }  // namespace

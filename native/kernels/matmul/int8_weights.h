@@ -16,6 +16,7 @@ struct Int8Weights {
   at::Tensor packed;               // both in the engine's order (uint8)
 
   [[nodiscard]] bool defined() const { return scale.defined(); }
+  [[nodiscard]] const Int8Weights* if_defined() const { return defined() ? this : nullptr; }
   [[nodiscard]] bool gated() const { return gate_scale.defined(); }
 };
 

@@ -127,8 +127,7 @@ PRUDENT_VEC float largest_magnitude(const T* row, int64_t depth) {
   return __builtin_bit_cast(float, _mm512_reduce_max_epi32(__builtin_bit_cast(__m512i, most)));
 }
 
-// Rows beyond these count as 0: the scale of one has no inverse, that of the other (an infinity or NaN) alone makes the results.
-constexpr float kLeastMagnitude = 1e-30f;
+// Of a row beyond it, infinity or NaN, the scale alone makes the results: it counts as 0.
 constexpr float kLargestMagnitude = 3.4028235e38f;
 
 // 64 values, in units of the row's scale; `n` of them are there. Their sum, lane by lane.

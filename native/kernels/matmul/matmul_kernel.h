@@ -14,6 +14,9 @@ struct MatmulOperand {
   bool depth_contiguous;  // which of the two it is
 };
 
+// Rows of a left operand whose values are all smaller count as 0 where rows are quantised: their scale would have no inverse.
+constexpr float kLeastMagnitude = 1e-30f;
+
 enum class MatmulActivation { None, GeluTanh, GeluExact, Silu };
 
 struct MatmulArgs {

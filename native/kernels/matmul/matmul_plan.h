@@ -21,9 +21,8 @@ constexpr int64_t kBlocksPerThread = 8;  // fewer columns than that are not cut 
 
 PRUDENT_VEC int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How a packed operand lies: block after block of 32 rows or columns, each [step of depth][plane][2 tiles] and
-// the block's end. A block of a gated
-// product holds 16 columns of the second factor and the same 16 of the gate.
+// How a packed operand lies: block after block of 32 rows or columns, each [step of depth][plane][2 tiles] and the block's end.
+// A block of a gated product holds 16 columns of the second factor and the same 16 of the gate.
 struct Packed {
   int64_t steps, step_bytes, block_bytes;
   int64_t block_columns, blocks;  // of the right operand

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "kernels/matmul/int8_weights.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/matmul_kernel.h"
 
 namespace prudent::kernels {
 
@@ -22,8 +23,6 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
 void keep(at::Tensor* slot, const at::Tensor& value) {
   if (slot != nullptr) *slot = value;
 }
-
-constexpr double kLeastMagnitude = 1e-30;  // as matmul_int8.h
 
 at::Tensor finish(const at::Tensor& bare, const at::Tensor& bare_gate, const MatmulEpilogue& epilogue) {
   const at::Tensor product = with_bias(bare, epilogue.bias);

@@ -7,7 +7,7 @@
 
 #include "kernels/common/amx.h"
 #include "kernels/matmul/matmul_engine.h"
-#include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/matmul_floats.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
 
@@ -16,10 +16,6 @@ template <typename T>
 constexpr int kPlanesOf = sizeof(T) == sizeof(float) ? 3 : 1;
 template <typename T>
 constexpr int64_t chunk_depth = sizeof(T) == sizeof(float) ? 96 : 384;
-constexpr int64_t kBlockEndBytes = 0;
-constexpr bool kPacksLeftWhole = false;
-template <typename T>
-using RightItem = T;
 constexpr bool kTakesTileOrder = true;
 constexpr bool kFinishesMeanwhile = true;
 
@@ -124,9 +120,6 @@ PRUDENT_VEC void multiply_block(const BlockProduct& product, float* block, const
   }
   store_block(block);
 }
-
-// Sums are in fp32 already.
-PRUDENT_VEC void finish_block(const MatmulArgs&, int64_t, int64_t, const char*, float*) {}
 
 // Half a block of each plane, a step of depth; the planes' pairs of halves follow one another.
 template <Side kSide, typename T>

@@ -4,7 +4,7 @@
 
 #include "kernels/common/operand.h"
 #include "kernels/matmul/matmul_engine.h"
-#include "kernels/matmul/matmul_kernel.h"
+#include "kernels/matmul/matmul_floats.h"
 #include "kernels/matmul/matmul_rounding.h"
 
 namespace prudent::kernels::PRUDENT_ISA {
@@ -16,10 +16,6 @@ template <typename T>
 constexpr int kPlanesOf = 1;
 template <typename T>
 constexpr int64_t chunk_depth = 192;  // 32 columns of it, and 8 rows at a time: 30 KiB
-constexpr int64_t kBlockEndBytes = 0;
-constexpr bool kPacksLeftWhole = false;
-template <typename T>
-using RightItem = T;
 constexpr bool kTakesTileOrder = false;
 constexpr bool kFinishesMeanwhile = false;  // the vector units have no time between products
 
@@ -88,9 +84,6 @@ PRUDENT_VEC void multiply_block(const BlockProduct& product, float* block, const
     }
   }
 }
-
-// Sums are in fp32 already.
-PRUDENT_VEC void finish_block(const MatmulArgs&, int64_t, int64_t, const char*, float*) {}
 
 // kWidth x kWidth values, transposed: in each round the blocks of `size` beside the diagonal of blocks twice that size change
 // places.

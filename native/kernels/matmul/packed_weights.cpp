@@ -157,14 +157,6 @@ PackedWeights& cache() {
   return *weights;
 }
 
-at::Tensor pack(const MatmulArgs& args, int64_t bytes) {
-  void* const memory = take_pages(static_cast<size_t>(bytes));
-  at::Tensor packed = at::from_blob(
-      memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
-  matmul_engine().pack_right(args, packed.mutable_data_ptr());
-  return packed;
-}
-
 int64_t open_halves(const MatmulArgs& args) {
   const bool bf16_tiles = args.bf16 && has_amx();
   if (args.rows <= (bf16_tiles ? kFewRowsBf16Tiles : kFewRows)) return 2;
@@ -175,6 +167,15 @@ bool has_version(const at::Tensor& x) { return !x.defined() || (x.has_storage() 
 
 }  // namespace
 
+at::Tensor pack_weights(const MatmulEngine& engine, const MatmulArgs& args) {
+  const int64_t bytes = engine.packed_bytes(args);
+  void* const memory = take_pages(static_cast<size_t>(bytes));
+  at::Tensor packed = at::from_blob(
+      memory, {bytes}, [](void* data) { std::free(data); }, at::kByte);
+  engine.pack_right(args, memory);
+  return packed;
+}
+
 at::Tensor packed_weights(const MatmulArgs& args, const at::Tensor& right, const at::Tensor& gate) {
   if (!has_version(right) || !has_version(gate)) return {};
   const Key key{place_of(right), place_of(gate)};
@@ -182,7 +183,7 @@ at::Tensor packed_weights(const MatmulArgs& args, const at::Tensor& right, const
   bool wanted = false;
   at::Tensor packed = cache().find(key, right, gate, open_halves(args), bytes, wanted);
   if (!wanted) return packed;
-  packed = pack(args, bytes);
+  packed = pack_weights(matmul_engine(), args);
   cache().keep(key, right, gate, packed);
   return packed;
 }

@@ -22,6 +22,9 @@
 
 namespace prudent::kernels {
 
+// The right operands of `args` in the engine's order (uint8), in memory of their own.
+at::Tensor pack_weights(const MatmulEngine& engine, const MatmulArgs& args);
+
 // right, and gate unless undefined, in the engine's order (uint8), or undefined: not kept. `args` describes their product.
 at::Tensor packed_weights(const MatmulArgs& args, const at::Tensor& right, const at::Tensor& gate);
 
