@@ -1,11 +1,12 @@
 import { type Command, CommanderError } from 'commander'
-import { reportFailure } from './session.js'
+import { reportFailure, watchOutput } from './session.js'
 
 /**
  * Runs the command line. Commander's own refusals (unknown option, missing argument) become exit code 2; help and version,
  * asked for, are data on standard output with exit code 0.
  */
 export async function runProgram(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  watchOutput()
   prepare(program)
   try {
     await program.parseAsync([...argv])

@@ -25,7 +25,7 @@ export function command<Arguments extends unknown[]>(
   return async (...parameters) => {
     const stop = new AbortController()
     let received: StopSignal | null = null
-    let readerGone = false
+    let outputLost = false
     const onSignal = (name: StopSignal) => {
       if (received !== null) process.exit(signalExitCode(name))
       received = name
@@ -33,24 +33,34 @@ export function command<Arguments extends unknown[]>(
       stop.abort(new PrudentError('E_CANCELLED', `stopped by ${name}`))
     }
     const onOutputError = (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-      readerGone = true
-      stop.abort(new PrudentError('E_CANCELLED', 'the reader of standard output went away', { cause: error }))
+      outputLost = true
+      stop.abort(new PrudentError('E_CANCELLED', 'standard output takes no more', { cause: error }))
     }
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
     process.stdout.on('error', onOutputError)
-    // A log that nobody reads any more is no reason to stop the work.
-    process.stderr.on('error', ignoreBrokenPipe)
     try {
       await body({ signal: stop.signal, note, progress: startProgress }, ...parameters)
     } catch (error) {
-      if (readerGone) process.exitCode = 0
-      else if (received !== null && isCancelled(error)) process.exitCode = signalExitCode(received)
+      // watchOutput has said what there is to say of it.
+      if (outputLost) return
+      if (received !== null && isCancelled(error)) process.exitCode = signalExitCode(received)
       else reportFailure(error)
     } finally {
       process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
     }
   }
+}
+
+/** Of the whole process, help and version included: a reader that went away is no failure, a full disk is one. */
+export function watchOutput(): void {
+  let told = false
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' || told) return
+    told = true
+    reportFailure(new PrudentError('E_IO', `standard output: cannot be written: ${error.message}`, { cause: error }))
+  })
+  // A log that nobody reads any more is no reason to stop the work.
+  process.stderr.on('error', ignoreBrokenPipe)
 }
 
 function note(line: string): void {
