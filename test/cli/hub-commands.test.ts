@@ -103,7 +103,10 @@ describe('download', () => {
       [['download', 'owner/pickled'], {}, 'E_UNSUPPORTED', 'convert-weights.py'],
       [['download', '../etc/passwd'], {}, 'E_USAGE', 'expected a hub id'],
       [['download', 'stanfordnlp/imdb', '--include', '*.csv'], {}, 'E_NOT_FOUND', 'no file matches'],
+      [['download', 'runs/mistyped'], {}, 'E_NOT_FOUND', 'nor is there a folder runs/mistyped here'],
+      [['download', 'runs/mistyped'], { HF_HUB_OFFLINE: '1' }, 'E_OFFLINE', 'nor is there a folder runs/mistyped here'],
       [['download'], {}, 'E_USAGE', 'nothing to download'],
+      [['download', '--config', 'configs/laptop.yaml', '--as', 'foo'], {}, 'E_USAGE', 'experiment, sources'],
     ]
     for (const [parameters, environment, code, message] of cases) {
       const { stderr, code: exit } = await run(parameters, environment)
@@ -215,6 +218,19 @@ describe('validate', () => {
     const { code, kind, errors } = await validate(['--config', 'configs/laptop.yaml'], { PRUDENT_OFFLINE: '1' })
     expect({ code, kind, errors }).toEqual({ code: 0, kind: 'study', errors: [] })
     expect(server.requests).toEqual([])
+  }, 60_000)
+
+  test('the comparison of sources, of a model and of none', async () => {
+    const random = await validate(['--config', 'configs/sources-gemma-shaped.yaml'])
+    expect(random).toMatchObject({ code: 0, kind: 'sources', errors: [] })
+    const file = await config(
+      'model: ./none\ndata: { source: ./none.jsonl }\ntraining: { batchSize: 4, optimiser: { lr: 1.0e-3 } }\n',
+    )
+    const { errors } = await validate(['--config', file, '--as', 'sources'])
+    expect(errors).toMatchObject([
+      { key: 'model', code: 'E_NOT_FOUND' },
+      { key: 'data', code: 'E_NOT_FOUND' },
+    ])
   }, 60_000)
 
   test('a file that could be of several kinds', async () => {

@@ -171,6 +171,39 @@ describe('errors name file, line and key', () => {
   })
 })
 
+describe('unions say what they take', () => {
+  const source = z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('a') }),
+    z.strictObject({ kind: z.literal('b') }),
+  ])
+  const nested = z.union([blocks.modelReference, z.strictObject({ random: z.strictObject({ size: z.int() }) })])
+  const unions = z.strictObject({
+    model: nested.optional(),
+    split: z.union([z.literal(false), z.strictObject({ levels: z.int() })]).optional(),
+    source: source.optional(),
+  })
+  const cases: [string, string][] = [
+    ['model: 5', 'model: expected text or a mapping, received 5'],
+    ['model: [a]', 'model: expected text or a mapping, received ["a"]'],
+    ['model: { path: 3 }', 'model.path: expected text, received 3'],
+    ['model: { random: 3 }', 'model.random: expected a mapping, received 3'],
+    ['split: true', 'split: expected false or a mapping, received true'],
+    ['split: { levels: x }', 'split.levels: expected a number, received "x"'],
+    ['source: { kind: c }', 'source.kind: expected one of a, b, received "c"'],
+  ]
+  test.each(cases)('%s', (text, message) => {
+    expect(() => parseConfig(unions, text, { file: 'x.yaml' })).toThrow(`x.yaml:1: ${message}`)
+  })
+})
+
+test('what YAML can say and a configuration cannot', () => {
+  expect(failure('name: a\n---\nname: b\n')).toMatchObject({
+    code: 'E_CONFIG',
+    message: 'x.yaml:2: a second document begins here; one is expected',
+  })
+  expect(failure('name: a\n? [b, c]\n: 1\n').message).toBe('x.yaml:2: ["b","c"]: expected text as a key')
+})
+
 describe('JSON Schema', () => {
   test('refuses unknown keys everywhere and does not ask for defaults', () => {
     const json = JSON.parse(toJsonSchema(schema, 'test')) as {

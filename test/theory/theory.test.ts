@@ -1,10 +1,11 @@
 /** The theory: distribution functions against scipy, simulations against closed forms, and the command. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, test } from '@jest/globals'
+import { beforeAll, describe, expect, test } from '@jest/globals'
 import { Random } from '../../ts/data/random.js'
 import { threeArms } from '../../ts/theory/bandit.js'
 import { chiSquareCdf, noncentralChiSquareCdf } from '../../ts/theory/chi-square.js'
@@ -20,7 +21,8 @@ import {
   objective,
   printedOptimum,
 } from '../../ts/theory/optimum.js'
-import { PAPER_SETTINGS, simulateReturns } from '../../ts/theory/returns.js'
+import { PAPER_SETTINGS, type ReturnResult, simulateReturns } from '../../ts/theory/returns.js'
+import { runCommand } from '../support/run-command.js'
 
 const golden = JSON.parse(readFileSync('test/golden/theory.json', 'utf8')) as Record<string, number[][]>
 
@@ -72,7 +74,11 @@ test('intervals: Wilson’s holds its ends, that of a deviation knows heavy tail
 })
 
 describe('figures 3 to 5', () => {
-  const results = PAPER_SETTINGS.map((setting) => simulateReturns(setting, { dimension: 1000, draws: 4000, seed: 3 }))
+  const results: ReturnResult[] = []
+  beforeAll(async () => {
+    for (const setting of PAPER_SETTINGS)
+      results.push(await simulateReturns(setting, { dimension: 1000, draws: 4000, seed: 3 }))
+  })
 
   test('the paper’s standard deviations and equal means', () => {
     const [high, low] = results.map(({ stdUnaware, stdAware }) => [stdUnaware.toFixed(2), stdAware.toFixed(2)])
@@ -94,8 +100,8 @@ describe('figures 3 to 5', () => {
   })
 })
 
-test('theorem 2.2: the exact probability is what is simulated, the printed bound is not', () => {
-  const points = simulateCoverage(5)
+test('theorem 2.2: the exact probability is what is simulated, the printed bound is not', async () => {
+  const points = await simulateCoverage(5)
   const outside = points.filter(({ simulated, exact }) => exact < simulated.low || exact > simulated.high)
   // 54 intervals of 95 %, dependent within a dimension: eight would be far too many.
   expect(outside.length).toBeLessThan(8)
@@ -147,10 +153,10 @@ test('figure 2: the unaware step prefers the worst arm, the aware one does not',
 
 test('prudent theory writes summary.json and a page, the same for the same seed; an odd dimension is refused', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'prudent-theory-'))
-  const run = (output: string, dimension: string) =>
+  const run = (output: string, dimension: string, draws = '500') =>
     promisify(execFile)(process.execPath, [
       ...['bin/prudent.js', 'theory', '--output', join(folder, output)],
-      ...['--draws', '500', '--dimension', dimension, '--seed', '7'],
+      ...['--draws', draws, '--dimension', dimension, '--seed', '7'],
     ])
   try {
     await Promise.all([run('a', '50'), run('b', '50')])
@@ -163,8 +169,29 @@ test('prudent theory writes summary.json and a page, the same for the same seed;
     const page = readFileSync(join(folder, 'a', 'report.html'), 'utf8')
     expect(page.match(/<svg /g)).toHaveLength(4)
     expect(page).not.toContain('NaN')
+    await expect(run('c', '50', '1')).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('>= 2') })
+    await writeFile(join(folder, 'd'), '')
+    await expect(run('d', '50')).rejects.toMatchObject({ stderr: expect.stringContaining('error E_EXISTS') })
     await expect(run('c', '51')).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('even integer') })
   } finally {
     rmSync(folder, { recursive: true })
   }
-})
+}, 60_000)
+
+test('prudent theory stops while it draws', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'prudent-theory-'))
+  try {
+    const parameters = ['theory', '--output', folder, '--draws', '100000000']
+    const stopped = await runCommand(parameters, {
+      started: (child) => {
+        child.stderr?.on('data', (text: string) => {
+          if (text.includes('figures 3 to 5')) child.kill('SIGTERM')
+        })
+      },
+    })
+    expect(stopped).toMatchObject({ code: 143, signal: null })
+    expect(readdirSync(folder)).toEqual([])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}, 60_000)

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import type { ConfigKind } from './support/any-config.js'
+import { asKind, type ConfigKind } from './support/options.js'
 import { command } from './support/session.js'
 
 export interface DownloadOptions {
@@ -21,7 +21,7 @@ export function register(program: Command): void {
       new Option('--type <kind>', 'what the ids are; default: a model, else a data set').choices(['model', 'dataset']),
     )
     .option('--include <pattern>', 'these files instead of those that prudent reads; may be repeated', collect)
-    .option('--as <kind>', 'what --config is of, where the file does not say')
+    .addOption(asKind('what --config is of, where the file does not say'))
     .option('--set <key=value>', 'replace a value of the configuration, may be repeated', collect, [])
     .option('--dry-run', 'say what would be fetched')
     .addHelpText('after', HELP)

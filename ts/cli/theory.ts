@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { evenInteger, nonNegativeInteger, positiveInteger } from './support/options.js'
+import { evenInteger, integerAtLeast, nonNegativeInteger } from './support/options.js'
 import { command, type Session } from './support/session.js'
 
 export interface TheoryCommandOptions {
@@ -15,7 +15,7 @@ export function register(program: Command): void {
     .description("figures 2 to 5 and the paper's theorems by simulation: summary.json and report.html, in seconds")
     .requiredOption('--output <folder>', 'where summary.json and report.html go')
     .option('--seed <number>', 'of all random draws', nonNegativeInteger, 20)
-    .option('--draws <count>', 'reward estimates drawn in each setting', positiveInteger, 100_000)
+    .option('--draws <count>', 'reward estimates drawn in each setting', integerAtLeast(2), 100_000)
     .option('--dimension <count>', 'responses; even', evenInteger, 1000)
     .action(command(theory))
 }

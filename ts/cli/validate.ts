@@ -1,4 +1,5 @@
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
+import { asKind } from './support/options.js'
 import { command } from './support/session.js'
 import type { ValidateOptions } from './validate/validate.js'
 
@@ -9,12 +10,7 @@ export function register(program: Command): void {
       'check a configuration against its models and data before anything runs: all that can be known without a GPU',
     )
     .requiredOption('--config <file>', 'YAML configuration of any command')
-    .addOption(
-      new Option(
-        '--as <kind>',
-        'what the configuration is of; default: its `task`, its schema comment, or what fits',
-      ).choices(['language-model', 'reward', 'ensemble', 'policy', 'judge', 'study', 'experiment']),
-    )
+    .addOption(asKind('what the configuration is of; default: its `task`, its schema comment, or what fits'))
     .option('--set <key=value>', 'replace a value of the configuration, may be repeated', collect, [])
     .option('--output <folder>', 'run directory that is meant: checked for access and room for the checkpoints')
     .option('--json', 'findings as JSON')

@@ -24,7 +24,7 @@ function describe(schema: z.ZodType, issue: Issue, above: readonly PropertyKey[]
   const key = path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') return issue.keys.map((name) => unknownKey(schema, path, name))
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const closest = closestMember(issue.errors)
+    const closest = closestMember(membersOf(issue))
     if (closest !== null) return closest.flatMap((inner) => describe(schema, inner, path, value))
   }
   const received = shown(valueAt(value, path))
@@ -49,11 +49,21 @@ function unknownKey(schema: z.ZodType, path: PropertyKey[], name: string): Reada
   }
 }
 
+/** What each member of a union complains of, members of unions in it among them. */
+function membersOf(issue: Extract<Issue, { code: 'invalid_union' }>): (readonly Issue[])[] {
+  return issue.errors.flatMap((issues) => {
+    const [inner] = issues
+    const isUnion = issues.length === 1 && inner?.code === 'invalid_union' && inner.path.length === 0
+    return isUnion && inner.errors.length > 0 ? membersOf(inner) : [issues]
+  })
+}
+
+const isOfWhole = ({ code, path }: Issue): boolean =>
+  path.length === 0 && (code === 'invalid_type' || code === 'invalid_value')
+
 /** The member that got furthest: it complains deepest, and about least. A member of another type altogether says nothing new. */
-function closestMember(errors: readonly (readonly Issue[])[]): readonly Issue[] | null {
-  const ofOtherType = (issues: readonly Issue[]) =>
-    issues.some((issue) => issue.code === 'invalid_type' && issue.path.length === 0)
-  const candidates = errors.filter((issues) => issues.length > 0 && !ofOtherType(issues))
+function closestMember(members: readonly (readonly Issue[])[]): readonly Issue[] | null {
+  const candidates = members.filter((issues) => issues.length > 0 && !issues.some(isOfWhole))
   const depth = (issues: readonly Issue[]) => Math.max(...issues.map((issue) => issue.path.length))
   return candidates.sort((a, b) => depth(b) - depth(a) || a.length - b.length)[0] ?? null
 }
@@ -73,10 +83,18 @@ function expectation(issue: Issue): string | null {
     case 'not_multiple_of':
       return `a multiple of ${issue.divisor}`
     case 'invalid_union':
-      return 'another type'
+      return alternatives(issue)
     default:
       return null
   }
+}
+
+function alternatives(issue: Extract<Issue, { code: 'invalid_union' }>): string {
+  // Of a discriminator; the types of zod do not know them.
+  const { options } = issue as { options?: readonly unknown[] }
+  if (issue.errors.length === 0 && options !== undefined) return `one of ${options.map(String).join(', ')}`
+  const expected = membersOf(issue).flatMap((issues) => issues.filter(isOfWhole).map(expectation))
+  return [...new Set(expected)].join(' or ') || 'another type'
 }
 
 function bound(origin: string, comparison: string, limit: number | bigint): string {

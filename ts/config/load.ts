@@ -1,5 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import { type Document, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import {
+  type Document,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  visit,
+} from 'yaml'
 import type { z } from 'zod'
 import { PrudentError } from '../errors.js'
 import { readableIssues } from './issues.js'
@@ -40,8 +51,12 @@ export function parseConfig<Schema extends z.ZodType>(
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false })
   const broken = document.errors[0]
-  if (broken !== undefined)
-    throw configError([`${file}:${lines.linePos(broken.pos[0]).line}: ${broken.message}`], '', broken)
+  if (broken !== undefined) {
+    // The parser's own words name one of its functions.
+    const message = broken.code === 'MULTIPLE_DOCS' ? 'a second document begins here; one is expected' : broken.message
+    throw configError([`${file}:${lines.linePos(broken.pos[0]).line}: ${message}`], '', broken)
+  }
+  checkKeys(document, lines, file)
   const overrides = (options.set ?? []).map(parseOverride)
   for (const override of overrides) applyOverride(document, override)
   const value = toPlain(document, file)
@@ -74,6 +89,17 @@ export function parseConfig<Schema extends z.ZodType>(
 
 function configError(messages: string[], argument: string, cause?: unknown): PrudentError {
   return new PrudentError('E_CONFIG', messages.join('\n'), { argument, cause })
+}
+
+/** Keys of mappings are text; YAML would take a list or a mapping too. */
+function checkKeys(document: Document, lines: LineCounter, file: string): void {
+  visit(document, {
+    Pair(_, { key }) {
+      if (!isCollection(key)) return
+      const line = lines.linePos(key.range?.[0] ?? 0).line
+      throw configError([`${file}:${line}: ${key.toString()}: expected text as a key`], '')
+    },
+  })
 }
 
 function toPlain(document: Document, file: string): unknown {

@@ -175,5 +175,5 @@ function multiplyHigh(a: number, b: number): number {
   const [aHigh, aLow, bHigh, bLow] = [a >>> 16, a & 0xffff, b >>> 16, b & 0xffff]
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16)
   const cross = aLow * bHigh + (middle & 0xffff)
-  return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(cross / 65536)) >>> 0
+  return (aHigh * bHigh + (middle >>> 16) + (cross >>> 16)) >>> 0
 }

@@ -4,6 +4,7 @@ import { PrudentError } from '../errors.js'
 import { isMissing, syncPath, syncTree, writeError } from './atomic-files.js'
 import { type Checkpoint, Checkpoints } from './checkpoints.js'
 import { differingKeys, type PlainConfig, plainConfig, readRunConfig, writeRunConfig } from './config-file.js'
+import { makeFolder } from './folders.js'
 import { lockRun, type RunLock } from './lock.js'
 import { finiteOrName, type MetricsEntry, MetricsLog } from './metrics.js'
 import type { MlflowTracker } from './mlflow.js'
@@ -56,9 +57,7 @@ export class RunDirectory {
    * E_EXISTS when the folder holds something that is no run
    */
   static async open(folder: string, options: RunOptions): Promise<RunDirectory> {
-    await mkdir(folder, { recursive: true }).catch((cause) => {
-      throw writeError(folder, cause)
-    })
+    await makeFolder(folder)
     const lock = await lockRun(folder)
     try {
       await prepare(folder, options)

@@ -3,6 +3,7 @@
  * |Rhat|_{Sigma^-1} <= |r*|_{Sigma^-1} + beta, whatever eps: a noncentral chi-square.
  */
 import type { IntervalEstimate } from '../study/statistics/intervals.js'
+import { inBlocks } from './blocks.js'
 import { chiSquareCdf, noncentralChiSquareCdf } from './chi-square.js'
 import { probability } from './estimates.js'
 import { Normals } from './normals.js'
@@ -29,16 +30,19 @@ export interface Coverage {
   exact: number
 }
 
-export function simulateCoverage(seed: number, signal?: AbortSignal): Coverage[] {
-  return DIMENSIONS.flatMap((dimension) => REWARDS.flatMap((reward) => coverageOf(dimension, reward, seed, signal)))
+export async function simulateCoverage(seed: number, signal?: AbortSignal): Promise<Coverage[]> {
+  const points: Coverage[] = []
+  for (const dimension of DIMENSIONS)
+    for (const reward of REWARDS) points.push(...(await coverageOf(dimension, reward, seed, signal)))
+  return points
 }
 
-function coverageOf(dimension: number, reward: number, seed: number, signal?: AbortSignal): Coverage[] {
-  signal?.throwIfAborted()
+async function coverageOf(dimension: number, reward: number, seed: number, signal?: AbortSignal): Promise<Coverage[]> {
   const draws = Math.min(MOST_DRAWS, Math.floor(WORK / dimension))
   const root = Math.sqrt(dimension)
   const length = reward * root
-  const norms = drawNorms(dimension, reward, draws, new Normals(seed, 'coverage', dimension, String(reward)))
+  const normals = new Normals(seed, 'coverage', dimension, String(reward))
+  const norms = await drawNorms(dimension, reward, draws, normals, signal)
   return BETAS.map((relative) => {
     const beta = relative * root
     const hits = norms.reduce((sum, norm) => sum + (norm <= length + beta ? 1 : 0), 0)
@@ -56,12 +60,22 @@ function coverageOf(dimension: number, reward: number, seed: number, signal?: Ab
 }
 
 /** |Sigma^-1/2 Rhat| of each draw: whitened, Rhat is r* plus a standard normal, and r* may lie along the diagonal. */
-function drawNorms(dimension: number, each: number, draws: number, normals: Normals): Float64Array {
+async function drawNorms(
+  dimension: number,
+  each: number,
+  draws: number,
+  normals: Normals,
+  signal: AbortSignal | undefined,
+): Promise<Float64Array> {
   const z = new Float64Array(dimension)
-  return Float64Array.from({ length: draws }, () => {
-    normals.fill(z)
-    let square = 0
-    for (let i = 0; i < dimension; i += 1) square += (each + (z[i] as number)) ** 2
-    return Math.sqrt(square)
+  const norms = new Float64Array(draws)
+  await inBlocks(draws, signal, (begin, end) => {
+    for (let draw = begin; draw < end; draw += 1) {
+      normals.fill(z)
+      let square = 0
+      for (let i = 0; i < dimension; i += 1) square += (each + (z[i] as number)) ** 2
+      norms[draw] = Math.sqrt(square)
+    }
   })
+  return norms
 }

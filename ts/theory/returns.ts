@@ -4,6 +4,7 @@
  */
 import { normalCdf } from '../study/statistics/distributions.js'
 import type { IntervalEstimate } from '../study/statistics/intervals.js'
+import { inBlocks } from './blocks.js'
 import { moments, probability } from './estimates.js'
 import { Normals } from './normals.js'
 
@@ -107,10 +108,8 @@ interface Draws {
   noiseAware: Float64Array
 }
 
-function simulate(geometry: Geometry, setting: ReturnSetting, options: SimulationOptions): Draws {
-  const { dimension, draws, seed, signal } = options
-  const { deviations, precisions, centred: reward, direction, precisionSum, weightedReward } = geometry
-  const smallest = setting.variances[0]
+async function simulate(geometry: Geometry, setting: ReturnSetting, options: SimulationOptions): Promise<Draws> {
+  const { draws, seed, signal } = options
   const out: Draws = {
     unaware: new Float64Array(draws),
     aware: new Float64Array(draws),
@@ -118,36 +117,42 @@ function simulate(geometry: Geometry, setting: ReturnSetting, options: Simulatio
     noiseAware: new Float64Array(draws),
   }
   const normals = new Normals(seed, setting.name, 'draws')
-  const z = new Float64Array(dimension)
-  for (let draw = 0; draw < draws; draw += 1) {
-    if (draw % 1024 === 0) signal?.throwIfAborted()
-    normals.fill(z)
-    let [sum, square, product, weighted, weightedSquare, weightedProduct, noise, weightedNoise] = [
-      0, 0, 0, 0, 0, 0, 0, 0,
-    ]
-    for (let i = 0; i < dimension; i += 1) {
-      const error = (deviations[i] as number) * (z[i] as number)
-      const [r, w, u] = [reward[i] as number, precisions[i] as number, direction[i] as number]
-      // The mean of r* drops out of a zero-sum step.
-      const estimate = r + error
-      sum += estimate
-      square += estimate * estimate
-      product += estimate * r
-      weighted += w * estimate
-      weightedSquare += w * estimate * estimate
-      weightedProduct += w * estimate * r
-      noise += error * u
-      weightedNoise += w * error * u
+  const z = new Float64Array(options.dimension)
+  const smallest = setting.variances[0]
+  await inBlocks(draws, signal, (begin, end) => {
+    for (let draw = begin; draw < end; draw += 1) {
+      normals.fill(z)
+      evaluate(geometry, smallest, z, out, draw)
     }
-    const centre = weighted / precisionSum
-    out.unaware[draw] = product / Math.sqrt(square - (sum * sum) / dimension)
-    out.aware[draw] =
-      (Math.sqrt(smallest) * (weightedProduct - centre * weightedReward)) /
-      Math.sqrt(weightedSquare - centre * centre * precisionSum)
-    out.noiseUnaware[draw] = noise
-    out.noiseAware[draw] = weightedNoise
-  }
+  })
   return out
+}
+
+/** What the estimate r* + Sigma^(1/2) z makes of both policies. */
+function evaluate(geometry: Geometry, smallest: number, z: Float64Array, out: Draws, draw: number): void {
+  const { deviations, precisions, centred: reward, direction, precisionSum, weightedReward } = geometry
+  let [sum, square, product, weighted, weightedSquare, weightedProduct, noise, weightedNoise] = [0, 0, 0, 0, 0, 0, 0, 0]
+  for (let i = 0; i < z.length; i += 1) {
+    const error = (deviations[i] as number) * (z[i] as number)
+    const [r, w, u] = [reward[i] as number, precisions[i] as number, direction[i] as number]
+    // The mean of r* drops out of a zero-sum step.
+    const estimate = r + error
+    sum += estimate
+    square += estimate * estimate
+    product += estimate * r
+    weighted += w * estimate
+    weightedSquare += w * estimate * estimate
+    weightedProduct += w * estimate * r
+    noise += error * u
+    weightedNoise += w * error * u
+  }
+  const centre = weighted / precisionSum
+  out.unaware[draw] = product / Math.sqrt(square - (sum * sum) / z.length)
+  out.aware[draw] =
+    (Math.sqrt(smallest) * (weightedProduct - centre * weightedReward)) /
+    Math.sqrt(weightedSquare - centre * centre * precisionSum)
+  out.noiseUnaware[draw] = noise
+  out.noiseAware[draw] = weightedNoise
 }
 
 /** Theorem 3.3 as printed: r* = length * direction, steps as in the definitions. */
@@ -192,9 +197,9 @@ function quantiles(values: Float64Array): [number, number] {
   return [sorted[cut] as number, sorted[sorted.length - 1 - cut] as number]
 }
 
-export function simulateReturns(setting: ReturnSetting, options: SimulationOptions): ReturnResult {
+export async function simulateReturns(setting: ReturnSetting, options: SimulationOptions): Promise<ReturnResult> {
   const geometry = new Geometry(setting, options)
-  const drawn = simulate(geometry, setting, options)
+  const drawn = await simulate(geometry, setting, options)
   // Both returns scale with the square root of epsilon.
   const step = setting.targetStd / moments(drawn.unaware).std.estimate
   const gains = { unaware: drawn.unaware.map((gain) => step * gain), aware: drawn.aware.map((gain) => step * gain) }

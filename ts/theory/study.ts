@@ -23,14 +23,18 @@ export interface TheorySummary {
   findings: string[]
 }
 
-export function runTheory(options: TheoryOptions, progress: (what: string) => void = () => {}): TheorySummary {
+export async function runTheory(
+  options: TheoryOptions,
+  progress: (what: string) => void = () => {},
+): Promise<TheorySummary> {
   const { seed, dimension, draws, signal } = options
-  const settings = PAPER_SETTINGS.map((setting) => {
+  const settings: ReturnResult[] = []
+  for (const setting of PAPER_SETTINGS) {
     progress(`figures 3 to 5, ${setting.name}`)
-    return simulateReturns(setting, { seed, dimension, draws, signal })
-  })
+    settings.push(await simulateReturns(setting, { seed, dimension, draws, signal }))
+  }
   progress('theorem 2.2')
-  const coverage = simulateCoverage(seed, signal)
+  const coverage = await simulateCoverage(seed, signal)
   progress('theorem 3.6')
   const optimum = compareOptima(seed)
   const bandit = threeArms()

@@ -6,9 +6,9 @@ import { argumentError } from '../../errors.js'
 import { writeReport } from '../../report/write-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import { writeRunConfig } from '../../run/config-file.js'
-import { lockRun } from '../../run/lock.js'
 import { runPool } from '../../study/pool.js'
 import { typedCommand } from '../support/command-line.js'
+import { withOutput } from '../support/output-folder.js'
 import type { Session } from '../support/session.js'
 import type { ExperimentConfig } from './config.js'
 import { Ledger } from './ledger.js'
@@ -26,9 +26,7 @@ export interface ExperimentOptions {
 export async function runExperiment(session: Session, config: ExperimentConfig, options: ExperimentOptions) {
   const { output } = options
   const stages = planStages(config, output)
-  await mkdir(output, { recursive: true })
-  const lock = await lockRun(output)
-  try {
+  await withOutput(output, async () => {
     await writeConfigs(config, output)
     if (options.commands) {
       for (const { tasks } of stages)
@@ -41,9 +39,7 @@ export async function runExperiment(session: Session, config: ExperimentConfig, 
     const summary = await summariseExperiment(config, output, ledger, crew)
     await writeFileAtomic(join(output, 'summary.json'), `${JSON.stringify(summary)}\n`)
     process.stdout.write(`${await writeReport(output)}\n`)
-  } finally {
-    await lock.release()
-  }
+  })
 }
 
 async function writeConfigs(config: ExperimentConfig, output: string): Promise<void> {

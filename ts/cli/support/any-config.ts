@@ -4,10 +4,11 @@ import { loadConfig } from '../../config/load.js'
 import { PrudentError } from '../../errors.js'
 import { studyConfigSchema } from '../../study/config.js'
 import { judgeConfigSchema } from '../../study/judge/config.js'
+import { comparisonConfig } from '../../uncertainty/comparison/config.js'
 import { experimentConfig } from '../experiment/config.js'
 import { ensembleRun, languageModelRun, policyRun, rewardRun } from '../train/schemas.js'
+import { CONFIG_KINDS, type ConfigKind } from './options.js'
 
-/** Every kind of configuration file, by the name of its schema in configs/schema. */
 const SCHEMAS = {
   'language-model': languageModelRun,
   reward: rewardRun,
@@ -16,9 +17,8 @@ const SCHEMAS = {
   judge: judgeConfigSchema,
   study: studyConfigSchema,
   experiment: experimentConfig,
-} as const
-export type ConfigKind = keyof typeof SCHEMAS
-export const CONFIG_KINDS = Object.keys(SCHEMAS) as ConfigKind[]
+  sources: comparisonConfig,
+} as const satisfies Record<ConfigKind, z.ZodType>
 
 export type AnyConfig = { [Kind in ConfigKind]: { kind: Kind; config: z.output<(typeof SCHEMAS)[Kind]> } }[ConfigKind]
 

@@ -53,6 +53,24 @@ export interface SharedPrefixOptions {
   sharePrefixes: boolean
 }
 
+/** Kinds of configuration files, by the names of their schemas in configs/schema. */
+export const CONFIG_KINDS = [
+  'language-model',
+  'reward',
+  'ensemble',
+  'policy',
+  'judge',
+  'study',
+  'experiment',
+  'sources',
+] as const
+export type ConfigKind = (typeof CONFIG_KINDS)[number]
+
+/** --as of the commands that take a configuration of any kind. */
+export function asKind(description: string): Option {
+  return new Option('--as <kind>', description).choices(CONFIG_KINDS)
+}
+
 export interface StudyOptions {
   config: string
   output: string
@@ -79,9 +97,13 @@ export function withRows(command: Command): Command {
     .addOption(new Option('--truncate <side>', 'cut rows that are too long instead of refusing them').choices(['left']))
 }
 
-export function positiveInteger(text: string): number {
-  return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 1, 'an integer >= 1')
-}
+export const integerAtLeast =
+  (least: number) =>
+  (text: string): number =>
+    checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= least, `an integer >= ${least}`)
+
+export const positiveInteger = integerAtLeast(1)
+export const nonNegativeInteger = integerAtLeast(0)
 
 /** Draws come in pairs. */
 export function evenInteger(text: string): number {
@@ -90,10 +112,6 @@ export function evenInteger(text: string): number {
     Number.isSafeInteger(Number(text)) && Number(text) >= 2 && Number(text) % 2 === 0,
     'an even integer >= 2',
   )
-}
-
-export function nonNegativeInteger(text: string): number {
-  return checked(text, Number.isSafeInteger(Number(text)) && Number(text) >= 0, 'an integer >= 0')
 }
 
 export function positiveNumber(text: string): number {

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, rename, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, open, rename, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PrudentError } from '../../errors.js'
+import { makeFolder } from '../../run/folders.js'
 
 /** Where a command writes its data: a file that appears whole or not at all, or standard output (`-`). */
 export interface Output {
@@ -57,7 +58,7 @@ async function besideOutput(path: string): Promise<Output> {
   // A link is followed, so that its target changes and the link stays.
   const target = (await lstat(path).catch(() => null))?.isSymbolicLink() ? await followLink(path) : path
   const partial = join(dirname(target), `.${basename(target)}.${process.pid}.partial`)
-  await mkdir(dirname(target), { recursive: true }).catch((cause) => fail(target, cause))
+  await makeFolder(dirname(target)).catch((cause) => fail(target, cause))
   const file = await openFor(partial, 'w')
   // A second signal ends the process at once: no half-written file stays behind then either.
   const removeNow = () => rmSync(partial, { force: true })

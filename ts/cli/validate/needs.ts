@@ -5,6 +5,7 @@ import type { DataSource } from '../../data/sources.js'
 import { PRIOR_SUBSETS } from '../../evaluation/reward-bench.js'
 import type { StudyConfig } from '../../study/config.js'
 import type { JudgeConfig } from '../../study/judge/config.js'
+import type { ComparisonConfig } from '../../uncertainty/comparison/config.js'
 import type { ExperimentConfig } from '../experiment/config.js'
 import type { AnyConfig } from '../support/any-config.js'
 import type { EnsembleRun, LanguageModelRun, PolicyRun, RewardRun } from '../train/schemas.js'
@@ -69,6 +70,8 @@ export function needsOf(any: AnyConfig): Needs {
       return ofStudy(any.config)
     case 'experiment':
       return ofExperiment(any.config)
+    case 'sources':
+      return ofSources(any.config)
   }
 }
 
@@ -182,6 +185,19 @@ function benchmarkData({ benchmark }: ExperimentConfig): DataNeed[] {
   }
   const prior = PRIOR_SUBSETS.map((split) => of(`priorSets ${split}`, { path: priorSets ?? '', split }))
   return [of('data', { path: data, split: 'filtered' }), ...(priorSets === undefined ? [] : prior)]
+}
+
+function ofSources(config: ComparisonConfig): Needs {
+  const needs = none(config)
+  if ('random' in config.model) return needs
+  const { model: reference, tokenizer } = config
+  const base = { task: 'sequence-classification', newHead: false, trained: 'none' } as const
+  needs.models.push({ ...base, key: 'model', reference, tokenizer })
+  if (config.data !== undefined) {
+    const { source, columns, maxLength } = config.data
+    needs.data.push({ key: 'data', source, rows: { kind: 'pairs', columns }, maxLength, model: 'model' })
+  }
+  return needs
 }
 
 const PAIRS = { kind: 'pairs', columns: { chosen: 'chosen', rejected: 'rejected' } } as const

@@ -134,6 +134,11 @@ function describe({ repository, revision, file }: Subject): string {
   return `${repository.type} ${repository.name} (${revision})${file === undefined ? '' : `, ${file}`}`
 }
 
+/** A folder whose name was mistyped looks like an id. */
+function noFolder({ repository, file }: Subject): string {
+  return file === undefined ? `; nor is there a folder ${repository.name} here` : ''
+}
+
 export function hubError(subject: Subject, cause: unknown): PrudentError {
   if (cause instanceof PrudentError) return cause
   const { name, message, cause: inner } = cause as Error
@@ -142,7 +147,7 @@ export function hubError(subject: Subject, cause: unknown): PrudentError {
   // fetch hides why a connection failed in the cause of its error.
   const reason = (inner as Error | undefined)?.message || (inner as NodeJS.ErrnoException | undefined)?.code || message
   const advice = cause instanceof PassingFailure ? '' : '; with HF_HUB_OFFLINE=1 what the cache holds is used'
-  return new PrudentError('E_HUB', `${describe(subject)}: ${reason}${advice}`, { cause })
+  return new PrudentError('E_HUB', `${describe(subject)}: ${reason}${advice}${noFolder(subject)}`, { cause })
 }
 
 function refusal(response: Response, subject: Subject, hasToken: boolean, options: HubOptions): Error {
@@ -155,7 +160,10 @@ function refusal(response: Response, subject: Subject, hasToken: boolean, option
   if (status === 404 || code === 'RepoNotFound') {
     // The hub does not tell those without access that a private repository exists.
     const hidden = code === 'RepoNotFound' && !hasToken ? '; if it is private, set HF_TOKEN' : ''
-    return new PrudentError('E_NOT_FOUND', `${what}: the hub has no such repository, revision or file${hidden}`)
+    return new PrudentError(
+      'E_NOT_FOUND',
+      `${what}: the hub has no such repository, revision or file${hidden}${noFolder(subject)}`,
+    )
   }
   const said = headers.get('x-error-message')
   return new PrudentError('E_HUB', `${what}: the hub refused with HTTP status ${status}${said ? `: ${said}` : ''}`)

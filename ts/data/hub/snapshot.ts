@@ -194,7 +194,7 @@ async function cachedListing(repository: Repository, root: string, revision: str
   const commit = COMMIT.test(revision) ? revision : reference.trim()
   const files = COMMIT.test(commit) ? await filesIn(join(root, 'snapshots', commit)) : []
   if (files.length > 0) return { repository, commit, files, entries: new Map(), cached: true }
-  const message = `${repository.name} (${revision}) is not in the cache ${root}, and offline mode is on; "prudent download ${repository.name}" fetches it where there is a network`
+  const message = `${repository.name} (${revision}) is not in the cache ${root}, and offline mode is on; "prudent download ${repository.name}" fetches it where there is a network; nor is there a folder ${repository.name} here`
   throw new PrudentError('E_OFFLINE', message, { argument: 'path', received: repository.name })
 }
 
