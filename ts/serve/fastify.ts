@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PrudentError } from '../errors.js'
 import { classifyAnswer, poolingAnswer, scoreAnswer } from './answers.js'
-import { apiKeyChecker } from './api-key.js'
+import { apiKeyChecker, checkApiKey } from './api-key.js'
 import { errorAnswer, HttpError } from './http-errors.js'
 import { ServiceMetrics } from './metrics.js'
 import { openApiDocument } from './openapi.js'
@@ -26,7 +26,7 @@ export type { ServiceOptions, ServiceSettings } from './settings.js'
 
 /** A service of one's own, or the model to make one of. */
 export type PrudentPluginOptions = {
-  /** Every route but /health asks for it, as `Authorization: Bearer KEY`. */
+  /** Every route but /health asks for it, as `Authorization: Bearer KEY`: visible ASCII characters without spaces. */
   apiKey?: string | undefined
   /** Called with what no caller can have caused; default: the request's log. */
   onError?: ((error: unknown) => void) | undefined
@@ -100,9 +100,7 @@ function addMetrics(app: FastifyInstance, metrics: ServiceMetrics): void {
 }
 
 function addApiKey(app: FastifyInstance, key: string): void {
-  if (key === '')
-    throw new PrudentError('E_CONFIG', 'apiKey: expected a key, received an empty text', { argument: 'apiKey' })
-  const isRight = apiKeyChecker(key)
+  const isRight = apiKeyChecker(checkApiKey(key, 'apiKey'))
   app.addHook('onRequest', async (request, reply) => {
     if (request.routeOptions.config.prudentOpen || isRight(request.headers.authorization)) return
     // Basic lets a browser ask for the key of the page.

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { PrudentError } from '../../errors.js'
+import { checkApiKey } from '../../serve/api-key.js'
 import { ScoringService } from '../../serve/scoring-service.js'
 import type { RowOptions } from './model.js'
 import type { Int8Options } from './options.js'
@@ -81,7 +82,7 @@ function explainMissing(cause: unknown): never {
 function readApiKey(variable: string | undefined): string | undefined {
   if (variable === undefined) return undefined
   const key = process.env[variable]
-  if (key) return key
+  if (key) return checkApiKey(key, `--api-key-env ${variable}`)
   throw new PrudentError('E_CONFIG', `--api-key-env: the environment variable ${variable} is not set or empty`, {
     argument: '--api-key-env',
   })
