@@ -62,8 +62,9 @@ export default async function prudent(app: FastifyInstance, options: PrudentPlug
   const { service, owned } = await serviceOf(options)
   app.addHook('preClose', () => service.drain())
   if (owned) app.addHook('onClose', () => service.dispose())
-  // JSON alone: everything else is 415.
-  app.removeContentTypeParser('text/plain')
+  // JSON alone, whatever the parsers of the app around it: everything else is 415.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
   const metrics = new ServiceMetrics()
   addMetrics(app, metrics)
   if (options.apiKey !== undefined) addApiKey(app, options.apiKey)
