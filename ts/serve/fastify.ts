@@ -43,7 +43,8 @@ export type PrudentPluginOptions = {
 
 /**
  * `app.register(prudent, { model: 'DIR', prefix: '/reward' })`: POST /pooling, /classify, /score; GET /v1/models, /health, /ready, /metrics,
- * /openapi.json and a page at /. Hooks and error handling stay inside the prefix.
+ * /openapi.json and a page at /. Hooks and error handling stay inside the prefix; with `/` for one, what no route answers is a 404 of prudent's
+ * (behind the key), without any it is the app's.
  *
  * @example
  * ```ts
@@ -120,6 +121,8 @@ function addErrors(app: FastifyInstance, service: ScoringService, onError: Prude
     if (status === 429 || status === 503) reply.header('retry-after', String(service.retryAfterSeconds))
     return reply.code(status).send(body)
   })
+  // Without a prefix what nothing answers is the host's to answer.
+  if (app.prefix === '') return
   app.setNotFoundHandler((request) => {
     throw new HttpError(404, `there is no ${request.method} ${request.url.slice(0, 100)}`)
   })

@@ -70,7 +70,7 @@ function makeServer(
     http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: 16_384, connectionsCheckingInterval: 2000 },
   })
   app.server.maxConnections = maxConnections
-  void app.register(prudent, { service, apiKey, onError })
+  void app.register(prudent, { service, apiKey, onError, prefix: '/' })
   return app
 }
 
