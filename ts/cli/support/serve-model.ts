@@ -33,10 +33,7 @@ export async function runServe(session: Session, options: ServeOptions): Promise
   const service = await loadService(session, options)
   const { host, port, maxConnections } = options
   const onError = (error: unknown) => session.note(`prudent: ${error instanceof Error ? error.message : String(error)}`)
-  const server = await startServer(service, { host, port, apiKey, maxConnections, onError }).catch(async (error) => {
-    await service.dispose()
-    throw error
-  })
+  const server = await startServer(service, { host, port, apiKey, maxConnections, onError })
   const { dtype, int8, device, numLabels } = service.info
   session.note(
     `prudent: serving ${service.name} (${numLabels} heads, ${dtype}${int8 ? ', products in int8,' : ''} on ${device}) on ${server.url}`,
