@@ -1,11 +1,15 @@
 /** The plugin inside an app of somebody else's. */
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import fastify, { type FastifyInstance } from 'fastify'
 import prudent, { ScoringService } from '../../ts/serve/fastify.js'
 import { startServer } from '../../ts/serve/server.js'
 import { ExactScorer } from '../addon/exact-scorer.js'
+import { ENSEMBLE } from './apps.js'
 
 let host: FastifyInstance
 let service: ScoringService
@@ -74,4 +78,17 @@ describe('a server that cannot start', () => {
     const failed = startServer(service, { host: '127.0.0.1', port: 0, apiKey: '' })
     await expect(failed).rejects.toMatchObject({ code: 'E_CONFIG', argument: 'apiKey' })
   })
+})
+
+test.each([
+  ['{\n  "model_type": "gemma",\n}', /config\.json:3: not JSON/],
+  ['{\n  "model_type": "gemma"', /config\.json:2: not JSON/],
+  ['[]', /config\.json: expected a JSON object/],
+])('a model folder whose config.json is %j is refused, with file and line', async (text, message) => {
+  const folder = await mkdtemp(join(tmpdir(), 'prudent-config-'))
+  await cp(ENSEMBLE, folder, { recursive: true })
+  await writeFile(join(folder, 'config.json'), text)
+  const loading = ScoringService.load(folder, { tokenizer: ENSEMBLE })
+  await expect(loading).rejects.toMatchObject({ code: 'E_CORRUPT_FILE', message: expect.stringMatching(message) })
+  await rm(folder, { recursive: true })
 })
