@@ -43,9 +43,18 @@ describe('with a key', () => {
   })
 })
 
-test('an empty key is no key', async () => {
-  const made = exactApp({}, { apiKey: '' })
-  await expect(made.app.ready()).rejects.toMatchObject({ code: 'E_CONFIG' })
+test.each([
+  ['', 'an empty text'],
+  ['two words', 'U+0020 at position 4 of 9'],
+  ['from-a-file\n', 'U+000A at position 12 of 12'],
+  ['clé', 'U+00E9 at position 3 of 3'],
+  [null as unknown as string, 'null'],
+])('a key that no header can carry is refused: %j', async (apiKey, received) => {
+  const made = exactApp({}, { apiKey })
+  await expect(made.app.ready()).rejects.toMatchObject({ code: 'E_CONFIG', argument: 'apiKey', received })
   await made.service.dispose()
+})
+
+test('no header is not the key', () => {
   expect(apiKeyChecker('x')(undefined)).toBe(false)
 })

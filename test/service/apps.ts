@@ -24,7 +24,7 @@ export function exactApp(settings: ServiceOptions = {}, rest: { apiKey?: string 
     settings,
   })
   const app = fastify()
-  void app.register(prudent, { service, ...rest })
+  void app.register(prudent, { service, prefix: '/', ...rest })
   return {
     ...{ app, scorer, service },
     async [Symbol.asyncDispose]() {

@@ -11,7 +11,7 @@ jest.setTimeout(120_000)
 let app: FastifyInstance
 beforeAll(async () => {
   app = fastify()
-  await app.register(prudent, { model: ENSEMBLE, dtype: 'float32', maxBodyBytes: 50_000 })
+  await app.register(prudent, { model: ENSEMBLE, dtype: 'float32', maxBodyBytes: 50_000, prefix: '/' })
   await app.listen({ port: 0, host: '127.0.0.1' })
 })
 afterAll(() => app.close())

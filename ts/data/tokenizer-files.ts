@@ -96,9 +96,16 @@ export async function readJsonFile(path: string): Promise<JsonObject | null> {
     const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ''))
     if (isObject(value)) return value
   } catch (cause) {
-    throw new PrudentError('E_CORRUPT_FILE', `${path}: not JSON: ${(cause as Error).message}`, { cause })
+    const { message } = cause as Error
+    throw new PrudentError('E_CORRUPT_FILE', `${path}${lineOf(message, text)}: not JSON: ${message}`, { cause })
   }
   throw new PrudentError('E_CORRUPT_FILE', `${path}: expected a JSON object`)
+}
+
+/** `:3` for the line that V8's message means; nothing where it gives no position. */
+function lineOf(message: string, text: string): string {
+  const position = message.endsWith('end of JSON input') ? text.length : / at position (\d+)/.exec(message)?.[1]
+  return position === undefined ? '' : `:${text.slice(0, Number(position)).split('\n').length}`
 }
 
 export function isObject(value: unknown): value is JsonObject {

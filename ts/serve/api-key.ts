@@ -1,4 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { argumentError } from '../errors.js'
+
+/**
+ * What a header can carry after `Bearer`: with a space or line break in it, or a letter that HTTP has no bytes for, a key matches nothing.
+ * @throws E_CONFIG naming `argument`; the key itself is not told
+ */
+export function checkApiKey(key: unknown, argument: string): string {
+  const expected = 'visible ASCII characters, no spaces or line breaks'
+  if (typeof key !== 'string') throw argumentError('E_CONFIG', argument, expected, key === null ? 'null' : typeof key)
+  if (key === '') throw argumentError('E_CONFIG', argument, expected, 'an empty text')
+  const wrong = key.search(/[^\x21-\x7e]/)
+  if (wrong < 0) return key
+  const code = (key.codePointAt(wrong) as number).toString(16).toUpperCase().padStart(4, '0')
+  throw argumentError('E_CONFIG', argument, expected, `U+${code} at position ${wrong + 1} of ${key.length}`)
+}
 
 /**
  * Whether an Authorization header holds the key: as `Bearer KEY`, or as the password of `Basic`, so that a browser can ask for it. Digests

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { PrudentError } from '../errors.js'
 import { classifyAnswer, poolingAnswer, scoreAnswer } from './answers.js'
-import { apiKeyChecker } from './api-key.js'
+import { apiKeyChecker, checkApiKey } from './api-key.js'
 import { errorAnswer, HttpError } from './http-errors.js'
 import { ServiceMetrics } from './metrics.js'
 import { openApiDocument } from './openapi.js'
@@ -26,7 +26,7 @@ export type { ServiceOptions, ServiceSettings } from './settings.js'
 
 /** A service of one's own, or the model to make one of. */
 export type PrudentPluginOptions = {
-  /** Every route but /health asks for it, as `Authorization: Bearer KEY`. */
+  /** Every route but /health asks for it, as `Authorization: Bearer KEY`: visible ASCII characters without spaces. */
   apiKey?: string | undefined
   /** Called with what no caller can have caused; default: the request's log. */
   onError?: ((error: unknown) => void) | undefined
@@ -43,7 +43,8 @@ export type PrudentPluginOptions = {
 
 /**
  * `app.register(prudent, { model: 'DIR', prefix: '/reward' })`: POST /pooling, /classify, /score; GET /v1/models, /health, /ready, /metrics,
- * /openapi.json and a page at /. Hooks and error handling stay inside the prefix.
+ * /openapi.json and a page at /. Hooks and error handling stay inside the prefix; with `/` for one, what no route answers is a 404 of prudent's
+ * (behind the key), without any it is the app's.
  *
  * @example
  * ```ts
@@ -62,8 +63,9 @@ export default async function prudent(app: FastifyInstance, options: PrudentPlug
   const { service, owned } = await serviceOf(options)
   app.addHook('preClose', () => service.drain())
   if (owned) app.addHook('onClose', () => service.dispose())
-  // JSON alone: everything else is 415.
-  app.removeContentTypeParser('text/plain')
+  // JSON alone, whatever the parsers of the app around it: everything else is 415.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
   const metrics = new ServiceMetrics()
   addMetrics(app, metrics)
   if (options.apiKey !== undefined) addApiKey(app, options.apiKey)
@@ -100,9 +102,7 @@ function addMetrics(app: FastifyInstance, metrics: ServiceMetrics): void {
 }
 
 function addApiKey(app: FastifyInstance, key: string): void {
-  if (key === '')
-    throw new PrudentError('E_CONFIG', 'apiKey: expected a key, received an empty text', { argument: 'apiKey' })
-  const isRight = apiKeyChecker(key)
+  const isRight = apiKeyChecker(checkApiKey(key, 'apiKey'))
   app.addHook('onRequest', async (request, reply) => {
     if (request.routeOptions.config.prudentOpen || isRight(request.headers.authorization)) return
     // Basic lets a browser ask for the key of the page.
@@ -121,6 +121,8 @@ function addErrors(app: FastifyInstance, service: ScoringService, onError: Prude
     if (status === 429 || status === 503) reply.header('retry-after', String(service.retryAfterSeconds))
     return reply.code(status).send(body)
   })
+  // Without a prefix what nothing answers is the host's to answer.
+  if (app.prefix === '') return
   app.setNotFoundHandler((request) => {
     throw new HttpError(404, `there is no ${request.method} ${request.url.slice(0, 100)}`)
   })

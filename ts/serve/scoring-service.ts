@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { abortError } from '../addon/call.js'
 import type { ModelInfo } from '../addon/native.js'
@@ -7,7 +6,7 @@ import { ScoreBatcher, type ScoreBatcherStatistics, type ScoringModel } from '..
 import { resolveModel } from '../data/model-files.js'
 import { keepPrefix, type PrefixKeeper } from '../data/template-prefix.js'
 import { Tokenizer } from '../data/tokenizer.js'
-import { isObject } from '../data/tokenizer-files.js'
+import { isObject, readJsonFile } from '../data/tokenizer-files.js'
 import { argumentError, PrudentError } from '../errors.js'
 import { type EncodeItemsOptions, ItemEncoder, type ScoreItem } from './item-encoder.js'
 import { type ServiceOptions, type ServiceSettings, serviceSettings } from './settings.js'
@@ -233,8 +232,8 @@ function parseSettings(options: ServiceOptions): ServiceSettings {
 
 /** The outputs' names in the order of their numbers. */
 async function readLabels(folder: string): Promise<string[]> {
-  const config: unknown = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8').catch(() => '{}'))
-  const named = isObject(config) && isObject(config.id2label) ? config.id2label : {}
+  const config = await readJsonFile(join(folder, 'config.json'))
+  const named = isObject(config?.id2label) ? config.id2label : {}
   return Object.keys(named)
     .sort((a, b) => Number(a) - Number(b))
     .map((key) => String(named[key]))

@@ -31,15 +31,20 @@ const HEADERS_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 65_000
 
 /**
- * `prudent serve`: a service behind an HTTP server of its own, all timeouts on.
- * @throws E_IO if the address cannot be had
+ * `prudent serve`: a service behind an HTTP server of its own, all timeouts on. The service is the server's from then on, and is disposed
+ * of where it cannot start.
+ * @throws E_IO if the address cannot be had, E_CONFIG for a key that cannot be one
  */
 export async function startServer(service: ScoringService, options: ServerOptions): Promise<Server> {
   const app = makeServer(service, options)
-  const { host, port } = options
-  await app.listen({ host, port }).catch((cause) => {
-    throw new PrudentError('E_IO', `cannot listen on ${host}:${port}: ${cause.message}`, { argument: 'port', cause })
-  })
+  try {
+    await app.ready()
+    await listen(app, options)
+  } catch (error) {
+    await app.close()
+    await service.dispose()
+    throw error
+  }
   return {
     http: app.server,
     url: urlOf(app.server.address() as AddressInfo),
@@ -50,6 +55,12 @@ export async function startServer(service: ScoringService, options: ServerOption
       await service.dispose()
     },
   }
+}
+
+async function listen(app: FastifyInstance, { host, port }: ServerOptions): Promise<void> {
+  await app.listen({ host, port }).catch((cause) => {
+    throw new PrudentError('E_IO', `cannot listen on ${host}:${port}: ${cause.message}`, { argument: 'port', cause })
+  })
 }
 
 function makeServer(
@@ -70,7 +81,7 @@ function makeServer(
     http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: 16_384, connectionsCheckingInterval: 2000 },
   })
   app.server.maxConnections = maxConnections
-  void app.register(prudent, { service, apiKey, onError })
+  void app.register(prudent, { service, apiKey, onError, prefix: '/' })
   return app
 }
 

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { PrudentError } from '../../errors.js'
+import { checkApiKey } from '../../serve/api-key.js'
 import { ScoringService } from '../../serve/scoring-service.js'
 import type { RowOptions } from './model.js'
 import type { Int8Options } from './options.js'
@@ -32,10 +33,7 @@ export async function runServe(session: Session, options: ServeOptions): Promise
   const service = await loadService(session, options)
   const { host, port, maxConnections } = options
   const onError = (error: unknown) => session.note(`prudent: ${error instanceof Error ? error.message : String(error)}`)
-  const server = await startServer(service, { host, port, apiKey, maxConnections, onError }).catch(async (error) => {
-    await service.dispose()
-    throw error
-  })
+  const server = await startServer(service, { host, port, apiKey, maxConnections, onError })
   const { dtype, int8, device, numLabels } = service.info
   session.note(
     `prudent: serving ${service.name} (${numLabels} heads, ${dtype}${int8 ? ', products in int8,' : ''} on ${device}) on ${server.url}`,
@@ -81,7 +79,7 @@ function explainMissing(cause: unknown): never {
 function readApiKey(variable: string | undefined): string | undefined {
   if (variable === undefined) return undefined
   const key = process.env[variable]
-  if (key) return key
+  if (key) return checkApiKey(key, `--api-key-env ${variable}`)
   throw new PrudentError('E_CONFIG', `--api-key-env: the environment variable ${variable} is not set or empty`, {
     argument: '--api-key-env',
   })
