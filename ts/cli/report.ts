@@ -24,6 +24,6 @@ async function report(_session: Session, folders: string[], options: ReportComma
   if (first === undefined)
     throw new PrudentError('E_USAGE', 'report: expected a folder, received none', { argument: 'folders' })
   const { writeReport } = await import('../report/write-report.js')
-  if (options.output !== undefined) await (await import('node:fs/promises')).mkdir(options.output, { recursive: true })
+  if (options.output !== undefined) await (await import('../run/atomic-files.js')).makeFolder(options.output)
   process.stdout.write(`${await writeReport(first, { beside, ...(options.output && { output: options.output }) })}\n`)
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PrudentError } from '../errors.js'
 
@@ -21,6 +21,15 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
     await rm(partial, { force: true })
     throw writeError(path, cause)
   }
+}
+
+/** A folder that is there or is made, with those above it. */
+export async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EEXIST')
+      throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { cause })
+    throw new PrudentError('E_IO', `${folder}: cannot be made: ${cause.message}`, { cause })
+  })
 }
 
 /** Flushes a file, or the entries of a folder, to the disk. */

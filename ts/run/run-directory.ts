@@ -1,7 +1,7 @@
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../errors.js'
-import { isMissing, syncPath, syncTree, writeError } from './atomic-files.js'
+import { isMissing, makeFolder, syncPath, syncTree, writeError } from './atomic-files.js'
 import { type Checkpoint, Checkpoints } from './checkpoints.js'
 import { differingKeys, type PlainConfig, plainConfig, readRunConfig, writeRunConfig } from './config-file.js'
 import { lockRun, type RunLock } from './lock.js'
@@ -56,9 +56,7 @@ export class RunDirectory {
    * E_EXISTS when the folder holds something that is no run
    */
   static async open(folder: string, options: RunOptions): Promise<RunDirectory> {
-    await mkdir(folder, { recursive: true }).catch((cause) => {
-      throw writeError(folder, cause)
-    })
+    await makeFolder(folder)
     const lock = await lockRun(folder)
     try {
       await prepare(folder, options)

@@ -1,10 +1,9 @@
 /** `prudent reproduce` on models that exist: the stages in order, then summary.json and the report. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadAddon } from '../../addon/load.js'
 import { argumentError } from '../../errors.js'
 import { writeReport } from '../../report/write-report.js'
-import { writeFileAtomic } from '../../run/atomic-files.js'
+import { makeFolder, writeFileAtomic } from '../../run/atomic-files.js'
 import { writeRunConfig } from '../../run/config-file.js'
 import { lockRun } from '../../run/lock.js'
 import { runPool } from '../../study/pool.js'
@@ -26,7 +25,7 @@ export interface ExperimentOptions {
 export async function runExperiment(session: Session, config: ExperimentConfig, options: ExperimentOptions) {
   const { output } = options
   const stages = planStages(config, output)
-  await mkdir(output, { recursive: true })
+  await makeFolder(output)
   const lock = await lockRun(output)
   try {
     await writeConfigs(config, output)
@@ -47,7 +46,7 @@ export async function runExperiment(session: Session, config: ExperimentConfig, 
 }
 
 async function writeConfigs(config: ExperimentConfig, output: string): Promise<void> {
-  await mkdir(join(output, 'configs'), { recursive: true })
+  await makeFolder(join(output, 'configs'))
   await writeRunConfig(join(output, 'config.yaml'), config)
   for (const [name, values] of Object.entries(stageConfigs(config, output)))
     await writeRunConfig(join(output, 'configs', `${name}.yaml`), values)

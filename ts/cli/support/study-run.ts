@@ -1,8 +1,8 @@
 /** What `prudent reproduce` and `prudent study` share: one study in one run directory, by one process or by several. */
-import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { PrudentError } from '../../errors.js'
 import { writeReport } from '../../report/write-report.js'
+import { makeFolder } from '../../run/atomic-files.js'
 import { differingKeys, type PlainConfig, plainConfig, readRunConfig, writeRunConfig } from '../../run/config-file.js'
 import { lockFile, lockRun } from '../../run/lock.js'
 import { Claims } from '../../study/claims.js'
@@ -23,7 +23,7 @@ export interface StudyRunOptions {
 
 /** Prints the path of the report on standard output; nothing where there is none yet. */
 export async function runStudyCommand(session: Session, config: StudyConfig, options: StudyRunOptions): Promise<void> {
-  await mkdir(options.output, { recursive: true })
+  await makeFolder(options.output)
   const started = performance.now()
   const bars = progressBars(session)
   const lock = options.shard === null ? await lockRun(options.output) : null

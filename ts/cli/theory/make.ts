@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { theoryReport } from '../../report/theory-report.js'
-import { writeFileAtomic } from '../../run/atomic-files.js'
+import { makeFolder, writeFileAtomic } from '../../run/atomic-files.js'
 import { runTheory } from '../../theory/study.js'
 import { commandLine, unless } from '../support/command-line.js'
 import type { Session } from '../support/session.js'
@@ -13,7 +12,7 @@ export async function makeTheory(
   options: TheoryCommandOptions,
 ): Promise<string> {
   const { output, seed, draws, dimension } = options
-  await mkdir(output, { recursive: true })
+  await makeFolder(output)
   const { signal } = session
   const summary = runTheory({ seed, draws, dimension, signal }, (what) => session.note(`${what} …`))
   const command = commandLine('theory', {
