@@ -88,3 +88,22 @@ test('errors are red on no terminal, and never with NO_COLOR', async () => {
   })
   expect(stderr).not.toContain('\u001b[')
 })
+
+const outputs: [string, string[]][] = [
+  ['reproduce', ['--config', 'configs/laptop-smoke.yaml']],
+  ['study', ['--config', 'configs/laptop-smoke.yaml']],
+  ['theory', []],
+  ['report', ['any']],
+  ['evaluate', ['rewardbench', '--model', 'any', '--data', 'any']],
+]
+test.each(outputs)('%s with an output that is a file, or below one', async (name, parameters) => {
+  const file = join(folder, 'there.jsonl')
+  expect(await runCommand([name, ...parameters, '--output', file])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`error E_EXISTS: ${file}: is a file, expected a folder`),
+  })
+  expect(await runCommand([name, ...parameters, '--output', join(file, 'x')])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`error E_IO: ${join(file, 'x')}: cannot be made: ENOTDIR`),
+  })
+})

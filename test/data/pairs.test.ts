@@ -92,7 +92,11 @@ describe('rows that cannot be used', () => {
       { chosen: 3, rejected: 'b' },
       'data.jsonl:1: chosen: expected text or a list of messages, received a number',
     ],
-    ['a message without content', { chosen: [{ role: 'user' }], rejected: [] }, 'message 1: expected a text "content"'],
+    [
+      'a message without content',
+      { chosen: [{ role: 'user' }], rejected: [] },
+      'message 1: expected a text "content", received nothing',
+    ],
     ['a missing column', { chosen: 'a' }, 'no column "rejected"; there is chosen'],
   ]
   test.each(broken)('%s is an error', async (_name, values, message) => {

@@ -121,6 +121,19 @@ describe('JSON Lines', () => {
     await expect(all(path)).rejects.toMatchObject({ code: 'E_CORRUPT_FILE' })
     await expect(all(await written('plain.jsonl.gz', '{"a":1}'))).rejects.toMatchObject({ code: 'E_CORRUPT_FILE' })
   })
+  test.each(['X.JSONL.GZ', 'X.JSON.GZ', 'X.NDJSON.Gz'])('%s is unpacked', async (name) => {
+    const text = name === 'X.JSON.GZ' ? '[{"a":1}]' : '{"a":1}\n'
+    expect((await all(await written(name, gzipSync(text)))).map((row) => row.values.a)).toEqual([1])
+  })
+  test('an array that is cut or not UTF-8 is corrupt', async () => {
+    const rows = Array.from({ length: 9000 }, (_, a) => ({ a: Math.sin(a) }))
+    const cut = gzipSync(JSON.stringify(rows)).subarray(0, -50)
+    await expect(all(await written('cut-array.json.gz', cut))).rejects.toMatchObject({ code: 'E_CORRUPT_FILE' })
+    await expect(all(await written('latin.json', Buffer.from('[\n{"a":"caf\xe9"}]', 'latin1')))).rejects.toMatchObject({
+      code: 'E_CORRUPT_FILE',
+      message: expect.stringContaining(':2: not UTF-8'),
+    })
+  })
   test('a missing file and a missing column', async () => {
     await expect(all(join(folder, 'none.jsonl'))).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
     const path = await written('columns.jsonl', '{"a":1}\n{"b":1}')

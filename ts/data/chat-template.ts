@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { Template } from '@huggingface/jinja'
 import { PrudentError } from '../errors.js'
+import { compileTemplate } from './jinja.js'
 import { isObject, type JsonObject } from './tokenizer-files.js'
 
 /** One turn of a conversation. */
@@ -14,7 +14,7 @@ export interface Message {
 export class ChatTemplate {
   readonly #sources: ReadonlyMap<string, string>
   readonly #origin: string
-  readonly #compiled = new Map<string, Template>()
+  readonly #compiled = new Map<string, Compiled>()
 
   constructor(sources: ReadonlyMap<string, string>, origin: string) {
     this.#sources = sources
@@ -45,7 +45,7 @@ export class ChatTemplate {
       ...options.specialTokens,
     }
     try {
-      return template.render(context)
+      return template(context)
     } catch (cause) {
       throw new PrudentError(
         'E_DATA',
@@ -58,7 +58,7 @@ export class ChatTemplate {
     }
   }
 
-  #compile(name: string): Template {
+  #compile(name: string): Compiled {
     const known = this.#compiled.get(name)
     if (known !== undefined) return known
     const source = this.#sources.get(name)
@@ -74,7 +74,7 @@ export class ChatTemplate {
       )
     }
     try {
-      const template = new Template(source)
+      const template = compileTemplate(source)
       this.#compiled.set(name, template)
       return template
     } catch (cause) {
@@ -87,6 +87,8 @@ export class ChatTemplate {
     }
   }
 }
+
+type Compiled = ReturnType<typeof compileTemplate>
 
 /** Which template, and how it ends. */
 export interface RenderOptions {

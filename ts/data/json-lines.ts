@@ -14,11 +14,11 @@ export interface TextLine {
   line: number
 }
 
-/** The bytes of a file, unpacked where its name ends in .gz; `-` is standard input. */
+/** The bytes of a file, unpacked where its name ends in .gz, in capitals too; `-` is standard input. */
 export function openBytes(path: string): Readable {
   if (path === '-') return process.stdin
   const bytes = createReadStream(path)
-  if (!path.endsWith('.gz')) return bytes
+  if (!path.toLowerCase().endsWith('.gz')) return bytes
   // pipeline hands errors of the file on to the reader.
   return pipeline(bytes, createGunzip(), () => {})
 }

@@ -1,7 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { gunzipSync } from 'node:zlib'
 import { PrudentError } from '../errors.js'
-import { readJsonLines } from './json-lines.js'
+import { readJsonLines, readLines } from './json-lines.js'
 import { missingColumn, readParquet } from './parquet.js'
 import { isObject, type JsonObject } from './tokenizer-files.js'
 
@@ -50,7 +48,6 @@ function selected(values: JsonObject, columns: readonly string[], file: string, 
 
 /** A .json file may hold one array of rows or, like many on the hub, JSON Lines. */
 async function holdsArray(file: string): Promise<boolean> {
-  const { readLines } = await import('./json-lines.js')
   for await (const { text } of readLines(file)) {
     if (text.trim() !== '') return text.trimStart().startsWith('[')
   }
@@ -58,11 +55,11 @@ async function holdsArray(file: string): Promise<boolean> {
 }
 
 async function* readArray(file: string): AsyncGenerator<{ value: unknown; line: number }> {
-  const bytes = await readFile(file)
-  const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8').replace(/^\uFEFF/, '')
+  const texts: string[] = []
+  for await (const { text } of readLines(file)) texts.push(text)
   let values: unknown
   try {
-    values = JSON.parse(text)
+    values = JSON.parse(texts.join('\n'))
   } catch (cause) {
     throw new PrudentError('E_CORRUPT_FILE', `${file}: not JSON: ${(cause as Error).message}`, { cause })
   }
@@ -73,6 +70,7 @@ async function* readArray(file: string): AsyncGenerator<{ value: unknown; line: 
 
 /** The kind of a JSON value, as errors name it. */
 export function kindOf(value: unknown): string {
+  if (value === undefined) return 'nothing'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'a list'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`

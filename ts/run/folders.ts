@@ -10,9 +10,9 @@ export async function makeFolder(folder: string): Promise<void> {
   const there = await stat(folder).catch(() => null)
   if (there?.isDirectory()) return
   if (there !== null)
-    throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { argument: '--output' })
+    throw new PrudentError('E_EXISTS', `${folder}: is a file, expected a folder`, { argument: 'folder' })
   await makeWithParents(folder).catch((cause: Error) => {
-    throw new PrudentError('E_IO', `${folder}: cannot be made: ${cause.message}`, { argument: '--output', cause })
+    throw new PrudentError('E_IO', `${folder}: cannot be made: ${cause.message}`, { argument: 'folder', cause })
   })
 }
 

@@ -2,10 +2,10 @@
  * Who does what, when several processes work on one study: a stage or unit is done by whoever holds its lock. A process that dies leaves
  * locks that others take over, so nothing depends on any one of them.
  */
-import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PrudentError } from '../errors.js'
+import { makeFolder } from '../run/folders.js'
 import { lockFile, type RunLock } from '../run/lock.js'
 import type { Shard } from './shards.js'
 
@@ -31,7 +31,7 @@ export class Claims {
 
   /** null while another process has it. */
   async take(file: string): Promise<RunLock | null> {
-    await mkdir(path.dirname(file), { recursive: true })
+    await makeFolder(path.dirname(file))
     try {
       return await lockFile(file)
     } catch (error) {

@@ -1,5 +1,5 @@
 /** The study's own models: language models trained from random weights, the single reward model on the scorer, and a separate judge. */
-import { cp, mkdir } from 'node:fs/promises'
+import { cp } from 'node:fs/promises'
 import path from 'node:path'
 import { callNative } from '../addon/call.js'
 import type { NativeAddon, NativeModel } from '../addon/native.js'
@@ -10,6 +10,7 @@ import { tokeniseTexts } from '../data/texts.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { bigramPerplexity } from '../evaluation/bigram.js'
 import { mean } from '../evaluation/describe.js'
+import { makeFolder } from '../run/folders.js'
 import { trainLanguageModel } from '../training/language-model.js'
 import { measurePairs } from '../training/pair-scores.js'
 import { trainRewardModel } from '../training/reward.js'
@@ -40,7 +41,7 @@ export function architectureOf(model: ModelConfig, tokenizer: Tokenizer): string
 /** A folder that transformers loads: weights, config and tokenizer. */
 export async function saveModel(model: NativeModel, tokenizer: Tokenizer, folder: string): Promise<void> {
   await model.save(folder)
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   for (const name of ['tokenizer.json', 'tokenizer_config.json'])
     await cp(path.join(tokenizer.folder, name), path.join(folder, name))
 }

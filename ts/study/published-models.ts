@@ -2,8 +2,9 @@
  * models/ of the run directory: the study's reward models under plain names, each a folder that transformers and every other command loads.
  * What a stage already holds in that form is a link to it.
  */
-import { mkdir, rename, rm, stat, symlink } from 'node:fs/promises'
+import { rename, rm, stat, symlink } from 'node:fs/promises'
 import path from 'node:path'
+import { makeFolder } from '../run/folders.js'
 import { ensembleHeads } from './ensembles.js'
 import { type ModelStage, saveModel } from './models.js'
 import { firstOf, isSource } from './source-recipes.js'
@@ -44,7 +45,7 @@ export async function publishModels(
     independent: independent.folders.map((_, i) => at(`independent-${i + 1}`)),
   }
   const publish = async () => {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     await linkFolder(path.join(reward.folder, 'model'), models.reward)
     for (const [i, target] of independent.folders.entries()) await linkFolder(target, models.independent[i] as string)
     for (const recipe of recipes) {

@@ -4,10 +4,11 @@
  * Several processes may work on one study; see claims.ts.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { PrudentError } from '../errors.js'
 import { writeFileAtomic } from '../run/atomic-files.js'
+import { makeFolder } from '../run/folders.js'
 import { Claims } from './claims.js'
 import { runPool } from './pool.js'
 import { inShardOrder } from './shards.js'
@@ -111,7 +112,7 @@ export class StageStore {
 
   async #run<T>(name: string, context: StageContext, work: (context: StageContext) => Promise<T>): Promise<Kept<T>> {
     this.#options.started?.(name)
-    await mkdir(context.folder, { recursive: true })
+    await makeFolder(context.folder)
     const start = performance.now()
     const value = await work(context)
     const seconds = (performance.now() - start) / 1000
@@ -135,7 +136,7 @@ export class StageStore {
     const own = (performance.now() - start) / 1000
     const known = await readJson<{ seconds: number }>(done)
     if (!known && !this.#options.readOnly) {
-      await mkdir(context.folder, { recursive: true })
+      await makeFolder(context.folder)
       await writeFileAtomic(done, `${JSON.stringify({ seconds: own })}\n`)
     }
     const { folder, key } = context

@@ -1,9 +1,9 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { callNative } from '../addon/call.js'
 import type { NativeModel, NativeTrainer } from '../addon/native.js'
 import { PrudentError } from '../errors.js'
 import type { Checkpoint } from '../run/checkpoints.js'
+import { makeFolder } from '../run/folders.js'
 import type { StepMetrics, TrainingContext, TrainingResult } from './types.js'
 
 /** What differs between the loops; the rest (order of things, saving, stopping) is runLoop's. */
@@ -207,7 +207,7 @@ export async function saveModelAndOptimiser(folder: string, model: NativeModel, 
 }
 
 export async function saveOptimiser(folder: string, trainer: NativeTrainer): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   await callNative(undefined, () => trainer.saveState(join(folder, OPTIMISER_FILE), { sync: false }))
 }
 

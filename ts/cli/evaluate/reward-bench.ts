@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../../errors.js'
 import {
@@ -13,6 +12,7 @@ import { ensembleRules, type PairScores } from '../../evaluation/benchmark/rules
 import { joinHeads, type ScoredModel } from '../../evaluation/benchmark/score-models.js'
 import { benchHtml, benchMarkdown } from '../../report/benchmark-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
+import { makeFolder } from '../../run/folders.js'
 import type { RewardBenchOptions } from '../evaluate.js'
 import { commandLine, unless } from '../support/command-line.js'
 import { withOutput } from '../support/output-folder.js'
@@ -78,7 +78,7 @@ export function runRewardBench(session: Session, options: RewardBenchOptions): P
     await write(`${name}.json`, json(leaderboardResults(leaderboard)))
     for (const [set, values] of Object.entries(leaderboardSets(leaderboard))) {
       if (values === null) continue
-      await mkdir(join(options.output, set), { recursive: true })
+      await makeFolder(join(options.output, set))
       await write(join(set, `${name}.json`), json(values))
     }
     await write('summary.json', json(summary))

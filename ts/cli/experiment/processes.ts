@@ -1,11 +1,11 @@
 /** `prudent` commands as processes of their own: each has a log, one GPU or several, and is stopped cleanly with this one. */
 import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { packageRoot } from '../../addon/places.js'
 import { ERROR_CODES, type ErrorCode, PrudentError } from '../../errors.js'
+import { makeFolder } from '../../run/folders.js'
 
 export interface ProcessOptions {
   /** Of the log file, its folder made when it is missing. */
@@ -19,7 +19,7 @@ export interface ProcessOptions {
 /** Standard output of a command that succeeded. @throws its error, under its own code; E_CANCELLED when `signal` stopped it */
 export async function runPrudent(parameters: readonly string[], options: ProcessOptions): Promise<string> {
   options.signal.throwIfAborted()
-  await mkdir(dirname(options.log), { recursive: true })
+  await makeFolder(dirname(options.log))
   const log = createWriteStream(options.log, { flags: 'a' })
   // In a group of its own: Ctrl-C would reach it twice, and a second signal stops at once.
   const child = spawn(process.execPath, [join(packageRoot, 'bin', 'prudent.js'), ...parameters], {

@@ -1,11 +1,11 @@
 /** `prudent reproduce` on models that exist: the stages in order, then summary.json and the report. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadAddon } from '../../addon/load.js'
 import { argumentError } from '../../errors.js'
 import { writeReport } from '../../report/write-report.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import { writeRunConfig } from '../../run/config-file.js'
+import { makeFolder } from '../../run/folders.js'
 import { runPool } from '../../study/pool.js'
 import { typedCommand } from '../support/command-line.js'
 import { withOutput } from '../support/output-folder.js'
@@ -43,7 +43,7 @@ export async function runExperiment(session: Session, config: ExperimentConfig, 
 }
 
 async function writeConfigs(config: ExperimentConfig, output: string): Promise<void> {
-  await mkdir(join(output, 'configs'), { recursive: true })
+  await makeFolder(join(output, 'configs'))
   await writeRunConfig(join(output, 'config.yaml'), config)
   for (const [name, values] of Object.entries(stageConfigs(config, output)))
     await writeRunConfig(join(output, 'configs', `${name}.yaml`), values)

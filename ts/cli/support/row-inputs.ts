@@ -55,7 +55,7 @@ function parseForm(value: JsonObject, form: InputForm, place: string): RowInput 
 
 function parseText(value: JsonObject, key: string, place: string): string {
   const text = value[key]
-  if (typeof text !== 'string') throw rowError(`${place}: ${key}`, 'text', key in value ? kindOf(text) : 'nothing')
+  if (typeof text !== 'string') throw rowError(`${place}: ${key}`, 'text', kindOf(text))
   return text
 }
 

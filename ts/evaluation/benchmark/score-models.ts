@@ -1,6 +1,6 @@
 /** Scores of every head of one or several models on the benchmark; what a run has scored, a run after it reads back. */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RewardModel } from '../../addon/reward-model.js'
 import { type Conversation, renderConversation } from '../../data/conversation.js'
@@ -8,6 +8,7 @@ import { resolveModel } from '../../data/model-files.js'
 import { Tokenizer } from '../../data/tokenizer.js'
 import { PrudentError } from '../../errors.js'
 import { isMissing, writeFileAtomic } from '../../run/atomic-files.js'
+import { makeFolder } from '../../run/folders.js'
 import { groupRows } from '../reward-bench.js'
 import { type ScoreMatrix, scoreMatrix } from '../score-matrix.js'
 import type { BenchRow } from './rows.js'
@@ -201,7 +202,7 @@ async function readScores(file: string, length: number): Promise<Float32Array | 
 }
 
 async function saveScores(file: string, values: Float32Array): Promise<void> {
-  await mkdir(join(file, '..'), { recursive: true })
+  await makeFolder(join(file, '..'))
   const body = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
   await writeFileAtomic(file, Buffer.concat([createHash('sha256').update(body).digest(), body]))
 }
