@@ -50,6 +50,9 @@ export interface ScoreBatcherStatistics {
 /** What a batcher needs of a sequence classifier. */
 export type ScoringModel = Pick<NativeModel, 'info' | 'score'>
 
+/** Beyond, a timer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
 interface Request {
   readonly rows: TokenRows
   readonly member: ScoreBatcherMember | null
@@ -194,7 +197,7 @@ export class ScoreBatcher {
       const wait = Math.min(this.#maxWaitMs, (timeoutMs ?? Number.POSITIVE_INFINITY) / 2)
       const onAbort = () => this.#drop(request, abortError(signal as AbortSignal))
       const onTimeout = () => this.#drop(request, new PrudentError('E_TIMEOUT', `no score within ${timeoutMs} ms`))
-      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs)
+      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, LONGEST_MS))
       const request: Request = {
         ...{ rows, member, due: performance.now() + wait, next: 0, nextId: 0, alone: false, values: null, scored: 0 },
         settled: false,
@@ -225,7 +228,7 @@ export class ScoreBatcher {
     this.#stopTimer()
     if (this.#running !== null || this.#line.requests.length === 0) return
     const wait = this.#remainingWait()
-    if (wait > 0) this.#timer = setTimeout(() => this.#advance(), wait)
+    if (wait > 0) this.#timer = setTimeout(() => this.#advance(), Math.min(wait, LONGEST_MS))
     else this.#running = this.#run()
   }
 
