@@ -87,7 +87,7 @@ function expectation(issue: Issue): string | null {
     case 'not_multiple_of':
       return `a multiple of ${issue.divisor}`
     case 'invalid_union':
-      return 'another type'
+      return 'options' in issue && issue.options ? `one of ${issue.options.map(String).join(', ')}` : 'another type'
     default:
       return null
   }
