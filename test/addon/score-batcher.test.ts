@@ -170,6 +170,17 @@ describe('what concerns one request concerns no other', () => {
     expect((await rejection(batcher.scoreValues({ ids: rowsOf([2]) }, { timeoutMs: -1 }))).code).toBe('E_RANGE')
   })
 
+  test('a deadline or wait beyond what timers hold does not end at once', async () => {
+    const { model, batcher } = batcherOf({ maxWaitMs: Number.POSITIVE_INFINITY })
+    const asked = [2 ** 40, Number.POSITIVE_INFINITY].map((timeoutMs) =>
+      batcher.scoreValues({ ids: rowsOf([2]) }, { timeoutMs }),
+    )
+    await turn()
+    expect([model.forwards, batcher.statistics.waiting]).toEqual([[], 2])
+    await batcher.dispose()
+    for (const each of asked) expect((await rejection(each)).code).toBe('E_CANCELLED')
+  })
+
   test('a deadline shorter than the wait leaves time to compute', async () => {
     const { batcher } = batcherOf(FOREVER)
     expect(await batcher.scoreValues({ ids: rowsOf([2]) }, { timeoutMs: 200 })).toHaveLength(EXACT_HEADS)

@@ -132,6 +132,7 @@ describe('errors name file, line and key', () => {
       'x.yaml:5: data.source.spilt: unknown key; did you mean split?',
     ],
     ['a missing key', '  beta: 0.1\n', '', 'x.yaml:10: kl.beta: expected a number, received nothing'],
+    ['a wrong kind', 'kind: fixed', 'kind: fix', 'x.yaml:11: kl.kind: expected one of fixed, adaptive, received "fix"'],
     ['a wrong list item', '- width: 2', '- width: two', 'x.yaml:15: sizes.1.width: expected a number, received "two"'],
     ['another member of a union', 'kind: fixed', 'kind: fix', 'x.yaml:11: kl'],
     ['a key of another member', 'beta: 0.1', 'target: 0.1', 'x.yaml:12: kl.target: unknown key'],

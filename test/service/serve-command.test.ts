@@ -56,6 +56,7 @@ describe('prudent serve', () => {
     ['a key that is not there', ['--api-key-env', 'NO_SUCH_VARIABLE'], 2, /E_CONFIG.*NO_SUCH_VARIABLE/],
     ['a key with the line break of its file', ['--api-key-env', 'BROKEN_KEY'], 2, /E_CONFIG.*BROKEN_KEY.*U\+000A/],
     ['a port that is none', ['--port', '70000'], 2, /E_USAGE.*0 to 65535/],
+    ['an address that is none', ['--host', ''], 2, /E_USAGE.*Expected an address/],
     ['a limit that is none', ['--max-items', '0'], 2, /E_USAGE/],
     ['an address that is not ours', ['--host', '203.0.113.1'], 1, /E_IO.*cannot listen on 203\.0\.113\.1/],
   ])('says what is wrong with %s', async (_name, parameters, code, said) => {

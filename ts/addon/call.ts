@@ -1,6 +1,7 @@
-import { ERROR_CODES, type ErrorCode, PrudentError } from '../errors.js'
+import { argumentError, ERROR_CODES, type ErrorCode, PrudentError } from '../errors.js'
 import { loadAddon } from './load.js'
 import type { NativeCall } from './native.js'
+import { describe } from './rows.js'
 
 /** What every call that computes takes last. */
 export interface CallOptions {
@@ -8,6 +9,15 @@ export interface CallOptions {
   signal?: AbortSignal | undefined
   /** Rows done of all rows, at most once a micro-batch. An error that it throws ends the call and is what the call rejects with. */
   onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/** @throws E_TYPE for a signal that is none, or progress that cannot be called */
+export function checkCallOptions(options: CallOptions | undefined): void {
+  const { signal, onProgress } = options ?? {}
+  if (signal && typeof signal.addEventListener !== 'function')
+    throw argumentError('E_TYPE', 'signal', 'an AbortSignal', describe(signal))
+  if (onProgress && typeof onProgress !== 'function')
+    throw argumentError('E_TYPE', 'onProgress', 'a function', describe(onProgress))
 }
 
 /**
@@ -18,6 +28,7 @@ export async function callNative<T>(
   options: CallOptions | undefined,
   start: (call: NativeCall) => Promise<T>,
 ): Promise<T> {
+  checkCallOptions(options)
   const signal = options?.signal
   const onProgress = options?.onProgress
   if (signal?.aborted) throw abortError(signal)
@@ -52,6 +63,11 @@ export async function callNative<T>(
   } finally {
     signal?.removeEventListener('abort', cancel)
   }
+}
+
+/** Options that are undefined count as left out; native code takes them for values. */
+export function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }
 
 /** For synchronous native functions. */

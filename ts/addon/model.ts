@@ -47,8 +47,8 @@ export abstract class Model extends Handle<NativeModel> {
    * Writes a Hugging Face folder (config.json, safetensors) beside and renames it. Tokenizer files are not part of it.
    * @throws E_IO, E_DISPOSED, E_CANCELLED
    */
-  save(folder: string, options: SaveOptions = {}): Promise<void> {
-    const { maxShardBytes } = options
+  save(folder: string, options?: SaveOptions): Promise<void> {
+    const { maxShardBytes } = options ?? {}
     return this.call(options, (native, call) =>
       native.save(folder, maxShardBytes === undefined ? {} : { maxShardBytes }, call),
     )
@@ -58,10 +58,10 @@ export abstract class Model extends Handle<NativeModel> {
 /** @throws E_NOT_FOUND, E_CORRUPT_FILE, E_MISSING_TENSOR, E_UNSUPPORTED, E_DEVICE, E_OUT_OF_MEMORY */
 export function loadNativeModel(
   folder: string,
-  options: ModelOptions,
+  options: ModelOptions | undefined,
   rest: Omit<LoadModelOptions, 'dtype' | 'device'>,
 ): Promise<NativeModel> {
-  const { dtype = 'auto', device = 'cpu' } = options
+  const { dtype = 'auto', device = 'cpu' } = options ?? {}
   return callNative(options, (call) => loadAddon().loadModel(folder, { ...rest, dtype, device }, call))
 }
 

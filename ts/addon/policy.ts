@@ -1,3 +1,4 @@
+import { given } from './call.js'
 import { loadAddon } from './load.js'
 import {
   type BatchedCallOptions,
@@ -9,7 +10,7 @@ import {
   prefixOptionsOf,
 } from './model.js'
 import type { GenerateOptions } from './native.js'
-import { fromTokenRows, splitRows, type TokenIds, toTokenRows } from './rows.js'
+import { checkList, fromTokenRows, splitRows, type TokenIds, toTokenRows, toWholeNumbers } from './rows.js'
 
 /** How responses are drawn. */
 export interface SamplingOptions {
@@ -55,7 +56,7 @@ export class Policy extends Model {
    * Opens a folder; weights are mapped where their dtype is the one asked for.
    * @throws E_NOT_BUILT, E_NOT_FOUND, E_CORRUPT_FILE, E_MISSING_TENSOR, E_UNSUPPORTED, E_DEVICE, E_OUT_OF_MEMORY, E_CANCELLED
    */
-  static async load(folder: string, options: ModelOptions = {}): Promise<Policy> {
+  static async load(folder: string, options?: ModelOptions): Promise<Policy> {
     return new Policy(await loadNativeModel(folder, options, { task: 'causal-lm' }))
   }
 
@@ -67,7 +68,7 @@ export class Policy extends Model {
     input: { ids: readonly TokenIds[] } & SamplingOptions,
     options?: BatchedCallOptions,
   ): Promise<Int32Array[]> {
-    const { ids, ...sampling } = input
+    const { ids, ...sampling } = input ?? {}
     const prompts = toTokenRows(ids, 'ids')
     if (prompts.lengths.length === 0) return []
     const parsed = generateOptions(sampling, this.info.eosTokenIds, options)
@@ -79,7 +80,7 @@ export class Policy extends Model {
    * @throws E_RANGE, E_SHAPE, E_TOO_LONG naming the row; E_BUSY, E_CANCELLED
    */
   async logprobs(input: { ids: readonly TokenIds[] }, options?: PrefixCallOptions): Promise<Float32Array[]> {
-    const rows = toTokenRows(input.ids, 'ids')
+    const rows = toTokenRows(input?.ids, 'ids')
     if (rows.lengths.length === 0) return []
     const values = await this.call(options, (native, call) => native.logprobs(rows, prefixOptionsOf(options), call))
     return splitRows(
@@ -108,10 +109,10 @@ export class Policy extends Model {
     input: { ids: readonly TokenIds[]; promptLengths: ArrayLike<number> },
     options?: BatchedCallOptions,
   ): Promise<Float32Array> {
-    const rows = toTokenRows(input.ids, 'ids')
-    const promptLengths = Int32Array.from(input.promptLengths)
+    const rows = toTokenRows(input?.ids, 'ids')
+    const promptLengths = toWholeNumbers(input.promptLengths, 'promptLengths')
     return this.call(options, (native, call) =>
-      loadAddon().exactKl(native, reference.native, rows, promptLengths, batchOf(options), call),
+      loadAddon().exactKl(native, reference?.native, rows, promptLengths, batchOf(options), call),
     )
   }
 }
@@ -121,12 +122,13 @@ export function generateOptions(
   eosTokenIds: readonly number[],
   options: { batchTokens?: number } | undefined,
 ): GenerateOptions {
-  const { rowKeys, ...given } = sampling
+  const { rowKeys, ...rest } = sampling
+  const eos = checkList(sampling.eosTokenIds ?? eosTokenIds, 'eosTokenIds', 'token ids')
   return {
     ...{ greedy: false, temperature: 1, topK: 0, topP: 1, seed: 0 },
-    ...given,
+    ...given(rest),
     ...batchOf(options),
-    eosTokenIds: [...(sampling.eosTokenIds ?? eosTokenIds)],
-    ...(rowKeys === undefined ? {} : { rowKeys: Float64Array.from(rowKeys) }),
+    eosTokenIds: Array.from(eos),
+    ...(rowKeys === undefined ? {} : { rowKeys: Float64Array.from(checkList(rowKeys, 'rowKeys', 'numbers')) }),
   }
 }

@@ -1,4 +1,4 @@
-import { type CallOptions, callNative } from './call.js'
+import { type CallOptions, callNative, given } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
 import { DEFAULT_BATCH_TOKENS } from './model.js'
@@ -107,14 +107,10 @@ export class PpoTrainer extends Trainer<NativePpoTrainer> {
    * Trains `policy` in place; it needs a value head (`addValueHead`) and must not be the reference itself (`clone`).
    * @throws E_NO_HEAD, E_SHAPE when the vocabularies differ, E_RANGE
    */
-  static async create(
-    policy: Policy,
-    reference: Policy,
-    options: Partial<PpoTrainerOptions> = {},
-  ): Promise<PpoTrainer> {
-    const given = { ...PPO_DEFAULTS, ...options }
+  static async create(policy: Policy, reference: Policy, options?: Partial<PpoTrainerOptions>): Promise<PpoTrainer> {
+    const settings = { ...PPO_DEFAULTS, ...given(options ?? {}) }
     const native = await callNative(undefined, () =>
-      loadAddon().createPpoTrainer(policy.native, reference.native, given),
+      loadAddon().createPpoTrainer(policy?.native, reference?.native, settings),
     )
     return new PpoTrainer(native, policy)
   }
@@ -127,7 +123,7 @@ export class PpoTrainer extends Trainer<NativePpoTrainer> {
     input: { ids: readonly TokenIds[]; exactKl?: boolean } & SamplingOptions,
     options?: CallOptions & { batchTokens?: number },
   ): Promise<Rollout> {
-    const { ids, exactKl = false, ...sampling } = input
+    const { ids, exactKl = false, ...sampling } = input ?? {}
     const prompts = toTokenRows(ids, 'ids')
     const parsed = { ...generateOptions(sampling, this.policy.info.eosTokenIds, options), exactKl }
     return new Rollout(await this.call(options, (native, call) => native.rollout(prompts, parsed, call)))
@@ -143,6 +139,6 @@ export class PpoTrainer extends Trainer<NativePpoTrainer> {
     input: { scores: Float32Array; klWeights: Float32Array; seed: number },
     options: CallOptions & { lr: number },
   ): Promise<PpoStats> {
-    return this.call(options, (native, call) => native.step(rollout.native, { ...input, lr: options.lr }, call))
+    return this.call(options, (native, call) => native.step(rollout?.native, { ...input, lr: options?.lr }, call))
   }
 }

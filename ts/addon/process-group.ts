@@ -87,7 +87,7 @@ export class ProcessGroup extends Handle<NativeProcessGroup> {
    * @throws E_DISTRIBUTED when not all of them have come in time
    */
   static async connect(options: ProcessGroupOptions): Promise<ProcessGroup> {
-    const { rank, size, address, port, launcherHoldsStore, attempt, timeoutSeconds } = options
+    const { rank, size, address, port, launcherHoldsStore, attempt, timeoutSeconds } = options ?? {}
     const given = {
       ...{ rank, size, address, port },
       ...(launcherHoldsStore === undefined ? {} : { launcherHoldsStore }),

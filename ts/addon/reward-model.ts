@@ -69,15 +69,15 @@ export class RewardModel extends Model {
    * @throws E_NOT_BUILT, E_NOT_FOUND (also a sidecar that config.json names), E_CORRUPT_FILE, E_MISSING_TENSOR, E_SHAPE, E_UNSUPPORTED, E_DEVICE (also int8 elsewhere than on a CPU),
    * E_OUT_OF_MEMORY, E_CANCELLED
    */
-  static async load(folder: string, options: RewardModelOptions = {}): Promise<RewardModel> {
-    const { newHeads, seed, int8 = false } = options
+  static async load(folder: string, options?: RewardModelOptions): Promise<RewardModel> {
+    const { newHeads, seed, int8 = false } = options ?? {}
     const head = newHeads === undefined ? {} : { allowNewHead: true, numLabels: newHeads, seed: seed ?? 0 }
     const task = 'sequence-classification'
     const native = await loadNativeModel(folder, options, { task, int8, ...head })
     // New heads know nothing of a source that was fitted to others.
     if (newHeads !== undefined) return new RewardModel(native)
     try {
-      return new RewardModel(native, await loadUncertainty(native, folder, options.signal))
+      return new RewardModel(native, await loadUncertainty(native, folder, options?.signal))
     } catch (error) {
       await native.dispose()
       throw error
@@ -90,7 +90,7 @@ export class RewardModel extends Model {
   }
 
   /** As `Model.save`, with the sidecar of the uncertainty source. */
-  override async save(folder: string, options: SaveOptions = {}): Promise<void> {
+  override async save(folder: string, options?: SaveOptions): Promise<void> {
     const uncertainty = this.#uncertainty
     await super.save(folder, options)
     if (uncertainty === null) return
@@ -108,7 +108,7 @@ export class RewardModel extends Model {
    * @throws E_RANGE, E_SHAPE, E_TOO_LONG naming the row; E_DISPOSED, E_BUSY, E_CANCELLED
    */
   async score(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<RowScore[]> {
-    const rows = toTokenRows(input.ids, 'ids')
+    const rows = toTokenRows(input?.ids, 'ids')
     if (rows.lengths.length === 0) return []
     const values = await this.call(options, (native, call) => native.score(rows, prefixOptionsOf(options), call))
     return rowScores(values, rows.lengths.length, this.info)
@@ -116,7 +116,7 @@ export class RewardModel extends Model {
 
   /** How many tokens `score` and `features` compute for these rows: fewer than there are where prefixes are shared. */
   async computedTokens(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<number> {
-    const rows = toTokenRows(input.ids, 'ids')
+    const rows = toTokenRows(input?.ids, 'ids')
     if (rows.lengths.length === 0) return 0
     return this.call(options, (native, call) => native.computedTokens(rows, prefixOptionsOf(options), call))
   }
@@ -126,7 +126,7 @@ export class RewardModel extends Model {
    * @throws as `score`
    */
   async features(input: { ids: readonly TokenIds[] }, options?: ScoreCallOptions): Promise<FeatureCache> {
-    const rows = toTokenRows(input.ids, 'ids')
+    const rows = toTokenRows(input?.ids, 'ids')
     return new FeatureCache(
       await this.call(options, (native, call) => native.cacheFeatures(rows, prefixOptionsOf(options), call)),
     )
@@ -152,9 +152,9 @@ export class RewardModel extends Model {
    * go on) compute only what follows. Results agree within rounding. Empty: none. Not with `sharePrefixes: false`.
    * @throws E_RANGE, E_TOO_LONG
    */
-  setPrefix(ids: TokenIds): Promise<void> {
-    const prefix = ids.length === 0 ? new Int32Array() : toTokenRows([ids], 'ids').ids
-    return this.call(undefined, (native) => native.setPrefix(prefix))
+  async setPrefix(ids: TokenIds): Promise<void> {
+    const prefix = ids?.length === 0 ? new Int32Array() : toTokenRows([ids], 'ids').ids
+    await this.call(undefined, (native) => native.setPrefix(prefix))
   }
 
   /** A copy with weights of its own. */

@@ -34,6 +34,23 @@ export function toTokenRows(rows: readonly TokenIds[], argument: string): TokenR
   return { ids, lengths }
 }
 
+/** @throws E_TYPE naming the argument */
+export function checkList(values: unknown, argument: string, expected: string): ArrayLike<number> {
+  if (isRow(values)) return values
+  throw argumentError('E_TYPE', argument, `an array of ${expected}`, describe(values))
+}
+
+/**
+ * Numbers that count or name something, checked.
+ * @throws E_TYPE, E_RANGE naming `argument[position]`
+ */
+export function toWholeNumbers(values: ArrayLike<number>, argument: string): Int32Array {
+  return Int32Array.from(checkList(values, argument, 'whole numbers'), (value, at) => {
+    if (isTokenId(value)) return value
+    throw argumentError('E_RANGE', `${argument}[${at}]`, 'a whole number >= 0', describe(value))
+  })
+}
+
 /** The opposite: one Int32Array a row, views of `rows.ids`. */
 export function fromTokenRows(rows: TokenRows): Int32Array[] {
   let at = 0
@@ -62,7 +79,8 @@ function isTokenId(id: unknown): id is number {
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= 0x7fffffff
 }
 
-function describe(value: unknown): string {
+/** A value that was not expected, as errors name it. */
+export function describe(value: unknown): string {
   if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean')
     return String(value)
   if (typeof value === 'string') return `string '${value.slice(0, 60)}'`

@@ -1,9 +1,9 @@
 import { argumentError, PrudentError } from '../errors.js'
-import { abortError, callNative } from './call.js'
+import { abortError, callNative, checkCallOptions } from './call.js'
 import { DEFAULT_BATCH_TOKENS } from './model.js'
 import type { NativeModel, TokenRows } from './native.js'
 import { type RewardModel, type RowScore, rowScores } from './reward-model.js'
-import { type TokenIds, toTokenRows } from './rows.js'
+import { describe, type TokenIds, toTokenRows } from './rows.js'
 import { rowsOfSlices, ScoreLine, type Slice } from './score-line.js'
 
 /** How requests are put together, and how many may wait. */
@@ -49,6 +49,9 @@ export interface ScoreBatcherStatistics {
 
 /** What a batcher needs of a sequence classifier. */
 export type ScoringModel = Pick<NativeModel, 'info' | 'score'>
+
+/** Beyond, a timer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1
 
 interface Request {
   readonly rows: TokenRows
@@ -107,13 +110,13 @@ export class ScoreBatcher {
   #disposed = false
 
   /** @param model stays its owner's: it is not disposed of with the batcher. */
-  constructor(model: RewardModel | ScoringModel, options: ScoreBatcherOptions = {}) {
-    this.#model = 'native' in model ? model.native : model
-    this.fixedShapes = options.fixedShapes ?? false
-    this.#maxBatchTokens = atLeast('maxBatchTokens', options.maxBatchTokens ?? DEFAULT_BATCH_TOKENS, 1)
-    this.#maxWaitMs = atLeast('maxWaitMs', options.maxWaitMs ?? 2, 0)
-    this.#maxWaitingRequests = atLeast('maxWaitingRequests', options.maxWaitingRequests ?? 1024, 1)
-    this.#maxWaitingTokens = atLeast('maxWaitingTokens', options.maxWaitingTokens ?? 2 ** 22, 1)
+  constructor(model: RewardModel | ScoringModel, options?: ScoreBatcherOptions) {
+    this.#model = scoringModelOf(model)
+    this.fixedShapes = options?.fixedShapes ?? false
+    this.#maxBatchTokens = atLeast('maxBatchTokens', options?.maxBatchTokens ?? DEFAULT_BATCH_TOKENS, 1)
+    this.#maxWaitMs = atLeast('maxWaitMs', options?.maxWaitMs ?? 2, 0)
+    this.#maxWaitingRequests = atLeast('maxWaitingRequests', options?.maxWaitingRequests ?? 1024, 1)
+    this.#maxWaitingTokens = atLeast('maxWaitingTokens', options?.maxWaitingTokens ?? 2 ** 22, 1)
   }
 
   /** What it has done so far. */
@@ -164,10 +167,11 @@ export class ScoreBatcher {
     member: ScoreBatcherMember | null,
   ): Promise<Float32Array> {
     const { signal, timeoutMs } = options ?? {}
+    checkCallOptions({ signal })
     if (this.#disposed) throw new PrudentError('E_DISPOSED', 'ScoreBatcher: it was disposed of')
     if (signal?.aborted) throw abortError(signal)
     if (timeoutMs !== undefined) atLeast('timeoutMs', timeoutMs, 0)
-    const rows = toTokenRows(input.ids, 'ids')
+    const rows = toTokenRows(input?.ids, 'ids')
     if (rows.lengths.length === 0) return new Float32Array(0)
     checkRows(rows, this.#model.info())
     this.#checkRoom(rows)
@@ -193,7 +197,7 @@ export class ScoreBatcher {
       const wait = Math.min(this.#maxWaitMs, (timeoutMs ?? Number.POSITIVE_INFINITY) / 2)
       const onAbort = () => this.#drop(request, abortError(signal as AbortSignal))
       const onTimeout = () => this.#drop(request, new PrudentError('E_TIMEOUT', `no score within ${timeoutMs} ms`))
-      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs)
+      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, Math.min(timeoutMs, LONGEST_MS))
       const request: Request = {
         ...{ rows, member, due: performance.now() + wait, next: 0, nextId: 0, alone: false, values: null, scored: 0 },
         settled: false,
@@ -224,7 +228,7 @@ export class ScoreBatcher {
     this.#stopTimer()
     if (this.#running !== null || this.#line.requests.length === 0) return
     const wait = this.#remainingWait()
-    if (wait > 0) this.#timer = setTimeout(() => this.#advance(), wait)
+    if (wait > 0) this.#timer = setTimeout(() => this.#advance(), Math.min(wait, LONGEST_MS))
     else this.#running = this.#run()
   }
 
@@ -371,6 +375,13 @@ function checkRows({ ids, lengths }: TokenRows, { vocabSize, maxPositions }: Ret
         throw argumentError('E_RANGE', `ids[${row}][${position}]`, `a token id below ${vocabSize}`, String(id))
     }
   }
+}
+
+/** @throws E_TYPE */
+export function scoringModelOf(model: RewardModel | ScoringModel): ScoringModel {
+  const found = model instanceof Object && 'native' in model ? model.native : model
+  if (typeof found?.info === 'function') return found
+  throw argumentError('E_TYPE', 'model', 'a RewardModel', describe(model))
 }
 
 function atLeast(argument: string, value: number, least: number): number {

@@ -1,4 +1,4 @@
-import { type CallOptions, callNative } from './call.js'
+import { type CallOptions, callNative, given } from './call.js'
 import type { FeatureCache } from './feature-cache.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
@@ -72,10 +72,10 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
    * Its weights are the policy's own.
    * @throws E_RANGE, E_TYPE naming the option; E_NOT_FOUND, E_IO (`stateFolder`), E_UNSUPPORTED, E_OUT_OF_MEMORY
    */
-  static async create(model: Policy, options: TrainerOptions = {}): Promise<LanguageModelTrainer> {
-    const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
+  static async create(model: Policy, options?: TrainerOptions): Promise<LanguageModelTrainer> {
+    const settings = { batchTokens: DEFAULT_BATCH_TOKENS, ...given(options ?? {}) }
     return new LanguageModelTrainer(
-      await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model.native, given)),
+      await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model?.native, settings)),
     )
   }
 
@@ -83,12 +83,12 @@ export class LanguageModelTrainer extends Trainer<NativeLanguageModelTrainer> {
    * loss: nats per predicted token over all rows, before the update; gradNorm before clipping; tokens: those predicted.
    * @throws E_SHAPE, E_RANGE, E_TOO_LONG naming the row; E_NON_FINITE, E_OUT_OF_MEMORY, E_DISPOSED, E_CANCELLED
    */
-  step(
+  async step(
     input: { ids: readonly TokenIds[] },
     options: StepOptions,
   ): Promise<{ loss: number; gradNorm: number; tokens: number }> {
-    const rows = toTokenRows(input.ids, 'ids')
-    return this.call(options, (native, call) => native.step(rows, { lr: options.lr }, call))
+    const rows = toTokenRows(input?.ids, 'ids')
+    return this.call(options, (native, call) => native.step(rows, { lr: options?.lr }, call))
   }
 }
 
@@ -112,9 +112,11 @@ export class RewardTrainer extends Trainer<NativeRewardTrainer> {
    * Its weights are the model's own.
    * @throws E_RANGE, E_TYPE naming the option; E_NOT_FOUND, E_IO (`stateFolder`), E_UNSUPPORTED, E_OUT_OF_MEMORY
    */
-  static async create(model: RewardModel, options: RewardTrainerOptions = {}): Promise<RewardTrainer> {
-    const given = { batchTokens: DEFAULT_BATCH_TOKENS, ...options }
-    return new RewardTrainer(await callNative(undefined, () => loadAddon().createRewardTrainer(model.native, given)))
+  static async create(model: RewardModel, options?: RewardTrainerOptions): Promise<RewardTrainer> {
+    const settings = { batchTokens: DEFAULT_BATCH_TOKENS, ...given(options ?? {}) }
+    return new RewardTrainer(
+      await callNative(undefined, () => loadAddon().createRewardTrainer(model?.native, settings)),
+    )
   }
 
   /**
@@ -122,13 +124,13 @@ export class RewardTrainer extends Trainer<NativeRewardTrainer> {
    * accuracy: share of pairs in the right order, mean over heads; lossPerHead, accuracyPerHead [heads].
    * @throws E_SHAPE, E_RANGE, E_TOO_LONG naming the row; E_NON_FINITE, E_OUT_OF_MEMORY, E_DISPOSED, E_CANCELLED
    */
-  step(
+  async step(
     input: { chosen: readonly TokenIds[]; rejected: readonly TokenIds[] },
     options: StepOptions,
   ): Promise<Awaited<ReturnType<NativeRewardTrainer['step']>>> {
-    const chosen = toTokenRows(input.chosen, 'chosen')
-    const rejected = toTokenRows(input.rejected, 'rejected')
-    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options.lr }, call))
+    const chosen = toTokenRows(input?.chosen, 'chosen')
+    const rejected = toTokenRows(input?.rejected, 'rejected')
+    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options?.lr }, call))
   }
 }
 
@@ -154,7 +156,9 @@ export class RewardTrainer extends Trainer<NativeRewardTrainer> {
 export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
   /** @throws E_SHAPE when `initial` is not [heads, hidden], E_NON_FINITE when it is not finite; E_RANGE, E_TYPE naming the option */
   static async create(features: FeatureCache, options: HeadsTrainerOptions): Promise<HeadsTrainer> {
-    return new HeadsTrainer(await callNative(undefined, () => loadAddon().createHeadsTrainer(features.native, options)))
+    return new HeadsTrainer(
+      await callNative(undefined, () => loadAddon().createHeadsTrainer(features?.native, given(options ?? {}))),
+    )
   }
 
   /**
@@ -162,12 +166,12 @@ export class HeadsTrainer extends Trainer<NativeHeadsTrainer> {
    * bootstrap sample of each head).
    * @throws E_SHAPE, E_RANGE (a row that the cache has not), E_NON_FINITE, E_DISPOSED, E_CANCELLED
    */
-  step(
+  async step(
     input: { chosen: Int32Array; rejected: Int32Array; perHead?: boolean },
     options: StepOptions,
   ): Promise<Awaited<ReturnType<NativeHeadsTrainer['step']>>> {
-    const { chosen, rejected, perHead = false } = input
-    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options.lr, perHead }, call))
+    const { chosen, rejected, perHead = false } = input ?? {}
+    return this.call(options, (native, call) => native.step(chosen, rejected, { lr: options?.lr, perHead }, call))
   }
 
   /** [heads, hidden], row-major: what `RewardModel.setHeadWeights` takes. */

@@ -15,7 +15,7 @@ export function register(program: Command): void {
     .command('serve')
     .description('Answer HTTP requests for scores with error bars: /pooling, /classify, /score, a page at /')
   withRows(withInt8(withModel(serve)))
-    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--host <address>', 'address to listen on', address, '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', port, 8000)
     .option('--served-model-name <name>', "what clients call the model; default: the folder's name or the hub id")
     .option('--api-key-env <name>', 'environment variable that holds the key which every route but /health asks for')
@@ -45,6 +45,12 @@ function port(text: string): number {
   const value = nonNegativeInteger(text)
   if (value > 65_535) throw new InvalidArgumentError('Expected an integer from 0 to 65535.')
   return value
+}
+
+/** Node takes an empty one, of a variable that is not set, for every address of the machine. */
+function address(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('Expected an address.')
+  return text
 }
 
 function notNegative(text: string): number {

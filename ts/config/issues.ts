@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { PrudentError } from '../errors.js'
 import { nearest } from './nearest.js'
 
 export interface ReadableIssue {
@@ -17,6 +18,19 @@ type Issue = z.core.$ZodIssue
 /** zod's issues as lines for people: unknown keys one by one with the nearest known key, unions by their closest member. */
 export function readableIssues(schema: z.ZodType, issues: readonly Issue[], value: unknown): ReadableIssue[] {
   return issues.flatMap((issue) => describe(schema, issue, [], value))
+}
+
+/**
+ * Options of a call in a program, defaults filled in.
+ * @param name what stands before the key in messages
+ * @throws E_CONFIG naming the first key that is wrong
+ */
+export function parseOptions<T extends z.ZodType>(schema: T, options: unknown, name?: string): z.output<T> {
+  const parsed = schema.safeParse(options)
+  if (parsed.success) return parsed.data
+  const [first] = readableIssues(schema, parsed.error.issues, options)
+  const argument = [name, first?.key].filter(Boolean).join('.') || 'options'
+  throw new PrudentError('E_CONFIG', `${argument}: ${first?.message ?? 'not valid'}`, { argument, cause: parsed.error })
 }
 
 function describe(schema: z.ZodType, issue: Issue, above: readonly PropertyKey[], value: unknown): ReadableIssue[] {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PrudentError } from '../errors.js'
+import { describe } from '../addon/rows.js'
+import { argumentError, PrudentError } from '../errors.js'
 import { type HubOptions, listSnapshot, openSnapshot } from './hub.js'
 import { matchesAny } from './patterns.js'
 import { expandHome, isHubId } from './sources.js'
@@ -25,6 +26,8 @@ export async function resolveModel(
   reference: { path: string; revision?: string | undefined },
   options: HubOptions = {},
 ): Promise<{ folder: string; revision: string | null }> {
+  if (typeof reference.path !== 'string')
+    throw argumentError('E_TYPE', 'model', 'a folder or hub id', describe(reference.path))
   const local = expandHome(reference.path)
   const info = await stat(local).catch(() => null)
   if (info?.isDirectory()) return { folder: local, revision: null }

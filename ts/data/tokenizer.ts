@@ -1,5 +1,6 @@
 import type { Tokenizer as Backend, Encoding } from 'tokenizers'
-import { PrudentError } from '../errors.js'
+import { describe, toWholeNumbers } from '../addon/rows.js'
+import { argumentError, PrudentError } from '../errors.js'
 import { type ChatTemplate, loadChatTemplate } from './chat-template.js'
 import { type JsonObject, readTokenizerFiles, type SpecialTokenName } from './tokenizer-files.js'
 
@@ -56,6 +57,7 @@ export class Tokenizer {
 
   /** @throws E_NOT_FOUND, E_CORRUPT_FILE, E_UNSUPPORTED naming the file */
   static async load(folder: string): Promise<Tokenizer> {
+    if (typeof folder !== 'string') throw argumentError('E_TYPE', 'folder', 'a string', describe(folder))
     const files = await readTokenizerFiles(folder)
     const chatTemplate = await loadChatTemplate(folder, files.config)
     // The library reads this when it first encodes a batch.
@@ -123,25 +125,26 @@ export class Tokenizer {
 
   /** null for what is no token. */
   tokenToId(token: string): number | null {
-    return this.#backend.tokenToId(token)
+    return typeof token === 'string' ? this.#backend.tokenToId(token) : null
   }
   /** null for what is no id. */
   idToToken(id: number): string | null {
-    return this.#backend.idToToken(id)
+    return Number.isInteger(id) && id >= 0 && id < 2 ** 32 ? this.#backend.idToToken(id) : null
   }
 
   /**
    * Token ids of one text, [tokens].
-   * @throws E_RANGE when `maxLength` leaves no room for the special tokens
+   * @throws E_RANGE when `maxLength` leaves no room for the special tokens; E_TYPE
    */
-  async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+  async encode(text: string, options?: EncodeOptions): Promise<Int32Array> {
     const [ids] = await this.encodeBatch([text], options)
     return ids as Int32Array
   }
 
   /** Token ids of every text, in order. */
-  async encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Promise<Int32Array[]> {
-    const addSpecialTokens = options.addSpecialTokens ?? true
+  async encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<Int32Array[]> {
+    checkTexts(texts)
+    const { addSpecialTokens = true, maxLength } = checkOptions(options ?? {})
     const rows: Int32Array[] = []
     for (let start = 0; start < texts.length; start += ENCODE_CHUNK) {
       const encodings: Encoding[] = await this.#backend.encodeBatch(texts.slice(start, start + ENCODE_CHUNK), {
@@ -149,7 +152,7 @@ export class Tokenizer {
       })
       for (const encoding of encodings) {
         const ids = Int32Array.from(encoding.getIds())
-        rows.push(options.maxLength === undefined ? ids : this.truncate(ids, options.maxLength, options))
+        rows.push(maxLength === undefined ? ids : this.truncate(ids, maxLength, options))
       }
     }
     return rows
@@ -174,18 +177,16 @@ export class Tokenizer {
   }
 
   /** Text of one row of ids. */
-  async decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): Promise<string> {
+  async decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): Promise<string> {
     const [text] = await this.decodeBatch([ids], options)
     return text as string
   }
 
   /** Text of every row, in order. */
-  async decodeBatch(
-    rows: readonly ArrayLike<number>[],
-    options: { skipSpecialTokens?: boolean } = {},
-  ): Promise<string[]> {
-    const lists = rows.map((row) => Array.from(row))
-    const texts = await this.#backend.decodeBatch(lists, options.skipSpecialTokens ?? false)
+  async decodeBatch(rows: readonly ArrayLike<number>[], options?: { skipSpecialTokens?: boolean }): Promise<string[]> {
+    if (!Array.isArray(rows)) throw argumentError('E_TYPE', 'rows', 'an array of rows of token ids', describe(rows))
+    const lists = rows.map((row, index) => Array.from(toWholeNumbers(row, `rows[${index}]`)))
+    const texts = await this.#backend.decodeBatch(lists, options?.skipSpecialTokens === true)
     return this.#cleanUpSpaces ? texts.map(cleanUpSpaces) : texts
   }
 
@@ -193,6 +194,22 @@ export class Tokenizer {
     const content = this.specialTokens[name]
     return content === undefined ? null : this.#backend.tokenToId(content)
   }
+}
+
+function checkTexts(texts: unknown): void {
+  if (!Array.isArray(texts)) throw argumentError('E_TYPE', 'texts', 'an array of strings', describe(texts))
+  const wrong = texts.findIndex((text) => typeof text !== 'string')
+  if (wrong >= 0) throw argumentError('E_TYPE', `texts[${wrong}]`, 'a string', describe(texts[wrong]))
+}
+
+function checkOptions(options: EncodeOptions): EncodeOptions {
+  const { addSpecialTokens = true, maxLength = 0, truncate = 'left' } = options
+  if (typeof addSpecialTokens !== 'boolean')
+    throw argumentError('E_TYPE', 'addSpecialTokens', 'true or false', describe(addSpecialTokens))
+  if (!Number.isInteger(maxLength)) throw argumentError('E_RANGE', 'maxLength', 'a whole number', describe(maxLength))
+  if (truncate !== 'left' && truncate !== 'right')
+    throw argumentError('E_RANGE', 'truncate', 'left or right', describe(truncate))
+  return options
 }
 
 interface LoadedParts {

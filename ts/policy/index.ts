@@ -1,9 +1,13 @@
 /** `prudent/policy`: PPO from TypeScript, with an objective and a scorer of one's own where wanted. */
 import type { z } from 'zod'
+import { checkCallOptions } from '../addon/call.js'
+import type { NativeModel } from '../addon/native.js'
 import type { Policy } from '../addon/policy.js'
 import type { RewardModel } from '../addon/reward-model.js'
+import { describe } from '../addon/rows.js'
+import { parseOptions } from '../config/issues.js'
 import { Tokenizer } from '../data/tokenizer.js'
-import { argumentError, PrudentError } from '../errors.js'
+import { argumentError } from '../errors.js'
 import type { ObjectiveInput } from './objectives.js'
 import { modelScorer } from './scorer.js'
 import { ppoSettings, sigmaSettings } from './settings.js'
@@ -33,7 +37,7 @@ export interface PolicyTraining extends Omit<TrainPolicyOptions, 'policy' | 'ref
 
 /**
  * PPO as `prudent train policy` runs it. `objective` takes any function from scores to rewards and KL weights.
- * @throws E_CONFIG (settings), E_SHAPE, E_NON_FINITE and E_RANGE naming `objective` for what it gave, and all that training throws
+ * @throws E_CONFIG (settings), E_TYPE, E_SHAPE, E_NON_FINITE and E_RANGE naming `objective` for what it gave, and all that training throws
  *
  * @example
  * ```ts
@@ -58,18 +62,19 @@ export interface PolicyTraining extends Omit<TrainPolicyOptions, 'policy' | 'ref
  * ```
  */
 export async function trainPolicy(training: PolicyTraining): Promise<TrainPolicyResult> {
-  const { policy, reference, settings = {}, eosTokenIds = policy.info.eosTokenIds, ...rest } = training
-  if (policy.native === reference.native)
+  const { policy, reference, settings = {}, ...others } = training ?? {}
+  const models = { policy: nativeOf(policy, 'policy'), reference: nativeOf(reference, 'reference') }
+  const { eosTokenIds = policy.info.eosTokenIds, ...rest } = others
+  checkCallOptions(rest)
+  if (typeof rest.scorer?.score !== 'function')
+    throw argumentError('E_TYPE', 'scorer', 'a scorer', describe(rest.scorer))
+  if (!Array.isArray(rest.prompts?.ids) || !Array.isArray(rest.prompts.texts))
+    throw argumentError('E_TYPE', 'prompts', '{ ids, texts }', describe(rest.prompts))
+  if (models.policy === models.reference)
     throw argumentError('E_RANGE', 'reference', 'a model apart from the policy', 'the policy itself')
-  const parsed = ppoSettings.safeParse(settings)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    const key = ['settings', ...(issue?.path ?? [])].join('.')
-    throw new PrudentError('E_CONFIG', `${key}: ${issue?.message}`, { argument: key, cause: parsed.error })
-  }
-  if (!policy.info.hasValueHead) await policy.addValueHead(parsed.data.seed)
-  const models = { policy: policy.native, reference: reference.native }
-  return trainNativePolicy({ ...rest, ...models, settings: parsed.data, eosTokenIds })
+  const parsed = parseOptions(ppoSettings, settings, 'settings')
+  if (!policy.info.hasValueHead) await policy.addValueHead(parsed.seed)
+  return trainNativePolicy({ ...rest, ...models, settings: parsed, eosTokenIds })
 }
 
 /**
@@ -91,8 +96,21 @@ export async function trainPolicy(training: PolicyTraining): Promise<TrainPolicy
 export function rewardScorer(
   options: Omit<ModelScorerOptions, 'model' | 'batchTokens'> & { model: RewardModel; batchTokens?: number },
 ): Scorer {
-  const { model, batchTokens = 8192, ...rest } = options
-  return modelScorer({ ...rest, model: model.native, batchTokens })
+  const { model, batchTokens = 8192, ...rest } = options ?? {}
+  for (const name of ['policyTokenizer', 'scorerTokenizer'] as const) checkTokenizer(rest[name], name)
+  if (!Number.isInteger(rest.maxLength) || rest.maxLength < 1)
+    throw argumentError('E_RANGE', 'maxLength', 'an integer >= 1', describe(rest.maxLength))
+  return modelScorer({ ...rest, model: nativeOf(model, 'model'), batchTokens })
+}
+
+function nativeOf(model: Policy | RewardModel, argument: string): NativeModel {
+  if (typeof model?.native?.info === 'function') return model.native
+  throw argumentError('E_TYPE', argument, 'a model', describe(model))
+}
+
+function checkTokenizer(tokenizer: Tokenizer, argument: string): void {
+  if (typeof tokenizer?.encodeBatch !== 'function')
+    throw argumentError('E_TYPE', argument, 'a Tokenizer', describe(tokenizer))
 }
 
 /**
@@ -107,12 +125,13 @@ export function rewardScorer(
  * ```
  */
 export async function encodePrompts(tokenizer: Tokenizer, texts: readonly string[]): Promise<PromptSet> {
+  checkTokenizer(tokenizer, 'tokenizer')
   return { ids: await tokenizer.encodeBatch(texts), texts }
 }
 
 /**
  * sigma of every response as the configured objectives take it, [rows]; `settings` as `objective.sigma` of a configuration.
- * @throws E_RANGE when there are too few heads
+ * @throws E_CONFIG (settings), E_TYPE, E_RANGE when there are too few heads
  *
  * @example
  * ```ts
@@ -139,5 +158,5 @@ export async function encodePrompts(tokenizer: Tokenizer, texts: readonly string
  * ```
  */
 export function sigmaOf(input: ObjectiveInput, settings: z.input<typeof sigmaSettings> = {}): Float64Array {
-  return disagreement(input, sigmaSettings.parse(settings))
+  return disagreement(input, parseOptions(sigmaSettings, settings, 'settings'))
 }

@@ -1,7 +1,8 @@
+import { parseOptions } from '../config/issues.js'
 import type { Random } from '../data/random.js'
 import { argumentError } from '../errors.js'
-import type { ObjectiveSettings, SigmaSettings } from './settings.js'
-import { disagreement } from './sigma.js'
+import { type ObjectiveOptions, type ObjectiveSettings, objectiveSettings, type SigmaSettings } from './settings.js'
+import { disagreement, rowsOf } from './sigma.js'
 
 /** One batch of scored responses. */
 export interface ObjectiveInput {
@@ -61,14 +62,15 @@ export function checkOutput(output: ObjectiveOutput, rows: number): ObjectiveOut
 }
 
 /**
- * The objective of a configuration, to build another on.
+ * The objective of a configuration, to build another on; what is left out is as there.
+ * @throws E_CONFIG naming the setting
  *
  * @example
  * ```ts
  * import { Policy } from 'prudent'
  * import { createObjective, encodePrompts, type Objective, Tokenizer, trainPolicy } from 'prudent/policy'
  *
- * const plain = createObjective({ kind: 'vanilla', klGradient: 'reward' })
+ * const plain = createObjective({ kind: 'vanilla' })
  * // What is above -2 counts as -2.
  * const capped: Objective = (input) => {
  *   const output = plain(input)
@@ -87,7 +89,8 @@ export function checkOutput(output: ObjectiveOutput, rows: number): ObjectiveOut
  * console.log(metrics[0]['env/reward_mean'] <= -2) // true
  * ```
  */
-export function createObjective(settings: ObjectiveSettings): Objective {
+export function createObjective(options: ObjectiveOptions): Objective {
+  const settings = parseOptions(objectiveSettings, options, 'objective')
   const kind = settings.kind
   switch (kind) {
     case 'vanilla':
@@ -142,12 +145,12 @@ function plain(input: ObjectiveInput, scores: Float32Array): ObjectiveOutput {
 }
 
 function column(input: ObjectiveInput, head: number): Float32Array {
-  const rows = input.scores.length / input.heads
+  const rows = rowsOf(input)
   return Float32Array.from({ length: rows }, (_, row) => input.scores[row * input.heads + head] as number)
 }
 
 function overEnsemble(input: ObjectiveInput, reduce: (values: number[]) => number): Float32Array {
-  const rows = input.scores.length / input.heads
+  const rows = rowsOf(input)
   const of = (row: number) => input.ensemble.map((head) => input.scores[row * input.heads + head] as number)
   return Float32Array.from({ length: rows }, (_, row) => reduce(of(row)))
 }

@@ -2,6 +2,7 @@ import { callNative } from '../addon/call.js'
 import { packRows } from '../data/batching.js'
 import { retokenise } from '../data/retokenise.js'
 import { keepPrefix, templatePrefix } from '../data/template-prefix.js'
+import { argumentError } from '../errors.js'
 import type { HeadScores, ModelScorerOptions, Scorer } from './types.js'
 
 type ScoreRows = (rows: Int32Array[], signal: AbortSignal | undefined) => Promise<Float32Array>
@@ -62,6 +63,7 @@ function scorerOver(options: ModelScorerOptions, ready: () => Promise<void>, sco
 
 /**
  * The rewards alone, [rows, heads]: without the columns of a spread.
+ * @throws E_TYPE
  *
  * @example
  * ```ts
@@ -72,7 +74,9 @@ function scorerOver(options: ModelScorerOptions, ready: () => Promise<void>, sco
  * console.log([...rewardsOf({ values, heads: 3, spread: [1, 2], texts: [] })].join()) // 1,2
  * ```
  */
-export function rewardsOf({ values, heads, spread = [] }: HeadScores): Float32Array {
+export function rewardsOf(scored: HeadScores): Float32Array {
+  const { values, heads, spread = [] } = scored ?? {}
+  if (!(values instanceof Float32Array)) throw argumentError('E_TYPE', 'values', 'a Float32Array', typeof values)
   if (spread.length === 0) return values
   return values.filter((_, index) => !spread.includes(index % heads))
 }

@@ -86,6 +86,8 @@ export const objectiveSettings = z
   ])
   .prefault({ kind: 'vanilla' })
 export type ObjectiveSettings = z.output<typeof objectiveSettings>
+/** The same as one writes it. */
+export type ObjectiveOptions = z.input<typeof objectiveSettings>
 
 /** How responses are drawn; classic TRL: no top-k, no top-p, temperature 1. */
 export const responseSampling = z

@@ -8,7 +8,7 @@ import type { SigmaSettings } from './settings.js'
  * without centring much of it is an offset that says nothing about the response.
  */
 export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Float64Array {
-  const rows = input.scores.length / input.heads
+  const rows = rowsOf(input)
   if (settings.constant !== undefined) return new Float64Array(rows).fill(settings.constant)
   if (input.spread !== undefined) return closedForm(input, input.spread, settings)
   const divisor = input.ensemble.length - settings.ddof
@@ -34,7 +34,7 @@ export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Fl
 
 /** Centres are linear in the features, as the columns are: what is subtracted from a column centres its square. */
 function closedForm(input: ObjectiveInput, spread: readonly number[], settings: SigmaSettings): Float64Array {
-  const sigma = Float64Array.from({ length: input.scores.length / input.heads }, (_, row) => {
+  const sigma = Float64Array.from({ length: rowsOf(input) }, (_, row) => {
     const squares = spread.map(
       (column) => ((input.scores[row * input.heads + column] as number) - centerAt(input, row, column)) ** 2,
     )
@@ -42,6 +42,12 @@ function closedForm(input: ObjectiveInput, spread: readonly number[], settings: 
     return settings.power === 'variance' ? variance : Math.sqrt(variance)
   })
   return settings.shuffle ? input.random.shuffle(sigma) : sigma
+}
+
+/** @throws E_TYPE where there are no scores */
+export function rowsOf(input: ObjectiveInput): number {
+  if (input?.scores instanceof Float32Array) return input.scores.length / input.heads
+  throw argumentError('E_TYPE', 'input.scores', 'a Float32Array', typeof input?.scores)
 }
 
 function centerAt(input: ObjectiveInput, row: number, head: number): number {

@@ -1,6 +1,7 @@
 import { abortError } from '../addon/call.js'
+import { checkList, describe } from '../addon/rows.js'
 import type { Message } from '../data/chat-template.js'
-import { withoutBos } from '../data/conversation.js'
+import { parseMessages, withoutBos } from '../data/conversation.js'
 import { conversationOf } from '../data/retokenise.js'
 import { constantPrefix } from '../data/template-prefix.js'
 import type { Tokenizer } from '../data/tokenizer.js'
@@ -105,6 +106,7 @@ export class ItemEncoder {
     index: number,
     chatTemplate: string | undefined,
   ): { text: string } | { messages: readonly Message[] } | null {
+    checkItem(item, `item ${index}`)
     if ('ids' in item) return null
     if ('text' in item) return item
     const template = chatTemplate ?? this.#needTokenizer().chatTemplate
@@ -154,4 +156,18 @@ export class ItemEncoder {
       addSpecialTokens === false ? { addSpecialTokens } : {},
     )
   }
+}
+
+/** A request over HTTP is held to its schema before; a program's may be anything. */
+function checkItem(item: unknown, place: string): void {
+  const { text, ids, messages, prompt, response } = (item ?? {}) as Record<string, unknown>
+  const needText = (value: unknown, name: string) => {
+    if (typeof value !== 'string') throw argumentError('E_TYPE', `${place}: ${name}`, 'a string', describe(value))
+  }
+  if (ids !== undefined) checkList(ids, `${place}: ids`, 'token ids')
+  else if (text !== undefined) needText(text, 'text')
+  else if (messages !== undefined) parseMessages(messages, place)
+  else if (Array.isArray(prompt)) parseMessages(prompt, place)
+  else needText(prompt, 'text, ids, messages or prompt')
+  if (prompt !== undefined) needText(response, 'response')
 }

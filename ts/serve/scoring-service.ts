@@ -1,8 +1,10 @@
 import { basename, join } from 'node:path'
-import { abortError } from '../addon/call.js'
+import { abortError, checkCallOptions } from '../addon/call.js'
 import type { ModelInfo } from '../addon/native.js'
 import { RewardModel, type RewardModelOptions, type RowScore } from '../addon/reward-model.js'
-import { ScoreBatcher, type ScoreBatcherStatistics, type ScoringModel } from '../addon/score-batcher.js'
+import { describe } from '../addon/rows.js'
+import { ScoreBatcher, type ScoreBatcherStatistics, type ScoringModel, scoringModelOf } from '../addon/score-batcher.js'
+import { parseOptions } from '../config/issues.js'
 import { resolveModel } from '../data/model-files.js'
 import { keepPrefix, type PrefixKeeper } from '../data/template-prefix.js'
 import { Tokenizer } from '../data/tokenizer.js'
@@ -26,7 +28,7 @@ export interface LoadServiceOptions
 /** A service of parts that its owner has made. */
 export interface ServiceParts {
   name: string
-  model: ScoringModel
+  model: RewardModel | ScoringModel
   tokenizer: Tokenizer | null
   /** Name of every output, where the model's config has them. */
   labels?: readonly string[]
@@ -75,14 +77,15 @@ export class ScoringService {
   #meanSeconds = 0
   #draining = false
 
-  constructor({ name, model, tokenizer, labels = [], settings = {}, release = async () => {} }: ServiceParts) {
+  constructor(parts: ServiceParts) {
+    const { name, model, tokenizer, labels = [], settings = {}, release = async () => {} } = parts ?? {}
     this.name = name
     this.labels = labels
-    this.settings = parseSettings(settings)
-    this.#model = model
-    const { vocabSize, maxPositions } = model.info()
+    this.settings = parseOptions(serviceSettings, settings)
+    this.#model = scoringModelOf(model)
+    const { vocabSize, maxPositions } = this.#model.info()
     this.#encoder = new ItemEncoder(tokenizer, { ...this.settings, vocabSize, maxPositions })
-    this.#batcher = new ScoreBatcher(model, {
+    this.#batcher = new ScoreBatcher(this.#model, {
       maxBatchTokens: this.settings.maxBatchTokens,
       maxWaitMs: this.settings.maxWaitMs,
       maxWaitingRequests: this.settings.maxQueuedRequests,
@@ -96,9 +99,10 @@ export class ScoringService {
    * Loads model and tokenizer of a Hugging Face folder or hub id; `dispose` frees them.
    * @throws E_CONFIG naming the setting; E_NOT_FOUND, E_HUB, E_OFFLINE and all that `RewardModel.load` throws
    */
-  static async load(path: string, options: LoadServiceOptions = {}): Promise<ScoringService> {
-    const { name, revision, tokenizer, dtype, device, int8 = false, signal, ...settings } = options
-    parseSettings(settings)
+  static async load(path: string, options?: LoadServiceOptions): Promise<ScoringService> {
+    const { name, revision, tokenizer, dtype, device, int8 = false, signal, ...settings } = options ?? {}
+    checkCallOptions({ signal })
+    parseOptions(serviceSettings, settings)
     const { folder, revision: commit } = await resolveModel({ path, revision }, signal === undefined ? {} : { signal })
     const tokenizerFolder = tokenizer === undefined ? folder : (await resolveModel({ path: tokenizer })).folder
     const loaded = await Tokenizer.load(tokenizerFolder)
@@ -160,7 +164,9 @@ export class ScoringService {
    * Scores of every item, in order.
    * @throws E_BUSY, E_DATA, E_TOO_LONG, E_RANGE, E_NON_FINITE, E_TIMEOUT, E_CANCELLED, E_DISPOSED
    */
-  async score(items: readonly ScoreItem[], options: EncodeItemsOptions = {}): Promise<ScoredItems> {
+  async score(items: readonly ScoreItem[], options?: EncodeItemsOptions): Promise<ScoredItems> {
+    checkCallOptions(options)
+    if (!Array.isArray(items)) throw argumentError('E_TYPE', 'items', 'an array of items', describe(items))
     if (this.#draining) throw new PrudentError('E_DISPOSED', 'the service is shutting down')
     const { maxQueuedRequests, maxItems } = this.settings
     if (items.length > maxItems)
@@ -169,7 +175,7 @@ export class ScoringService {
       throw argumentError('E_BUSY', 'service', `at most ${maxQueuedRequests} requests at a time`, 'one more')
     // A controller a request: AbortSignal.any over a signal that lives as long as the service keeps something of every request.
     const stop = new AbortController()
-    const { signal } = options
+    const signal = options?.signal
     const onAbort = () => stop.abort(signal?.reason)
     if (signal?.aborted) onAbort()
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -220,14 +226,6 @@ export class ScoringService {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }
-}
-
-function parseSettings(options: ServiceOptions): ServiceSettings {
-  const parsed = serviceSettings.safeParse(options)
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  const key = issue?.path.join('.') || 'settings'
-  throw new PrudentError('E_CONFIG', `${key}: ${issue?.message}`, { argument: key })
 }
 
 /** The outputs' names in the order of their numbers. */

@@ -28,6 +28,10 @@ export interface Server {
 }
 
 const HEADERS_TIMEOUT_MS = 10_000
+/** For the last answers to be written. */
+const LINGER_MS = 2000
+/** The longest that a timer can wait. */
+const FOREVER_MS = 2 ** 31 - 1
 const KEEP_ALIVE_MS = 65_000
 
 /**
@@ -49,9 +53,14 @@ export async function startServer(service: ScoringService, options: ServerOption
     http: app.server,
     url: urlOf(app.server.address() as AddressInfo),
     async close(timeoutMs) {
-      const timer = setTimeout(() => void service.dispose(), timeoutMs)
-      await app.close()
-      clearTimeout(timer)
+      const late = setTimeout(() => void service.dispose(), Math.min(timeoutMs, FOREVER_MS))
+      const closed = app.close()
+      await service.drain()
+      clearTimeout(late)
+      // A connection that has asked nothing, or has not asked it all, would be waited for until it times out.
+      const rest = setTimeout(() => app.server.closeAllConnections(), LINGER_MS)
+      await closed
+      clearTimeout(rest)
       await service.dispose()
     },
   }
@@ -77,7 +86,8 @@ function makeServer(
     requestTimeout: Math.min(requestTimeoutMs, 300_000),
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: 'idle',
-    return503OnClosing: true,
+    // The service says it: in the form of all errors, and when to come back.
+    return503OnClosing: false,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: 16_384, connectionsCheckingInterval: 2000 },
   })
   app.server.maxConnections = maxConnections
