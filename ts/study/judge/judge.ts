@@ -230,5 +230,10 @@ function compareGroups(config: JudgeConfig, baseline: Group, treatment: Group): 
     random: Random.from(config.seed, 'judge', treatment.name),
   })
   const { estimate, low, high } = klDifference
-  return { baseline: baseline.name, treatment: treatment.name, ...numbers, klDifference: { estimate, low, high } }
+  return {
+    baseline: baseline.name,
+    treatment: treatment.name,
+    ...numbers,
+    klDifference: Number.isFinite(estimate) ? { estimate, low, high } : null,
+  }
 }
