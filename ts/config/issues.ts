@@ -73,10 +73,20 @@ function expectation(issue: Issue): string | null {
     case 'not_multiple_of':
       return `a multiple of ${issue.divisor}`
     case 'invalid_union':
-      return 'another type'
+      return typesOf(issue.errors).join(' or ') || 'another type'
     default:
       return null
   }
+}
+
+/** What the members of a union that wanted another type would have taken. */
+function typesOf(errors: readonly (readonly Issue[])[]): string[] {
+  const names = errors.flat().flatMap((issue) => {
+    if (issue.path.length > 0) return []
+    if (issue.code === 'invalid_union') return typesOf(issue.errors)
+    return issue.code === 'invalid_type' ? [article(issue.expected)] : []
+  })
+  return [...new Set(names)]
 }
 
 function bound(origin: string, comparison: string, limit: number | bigint): string {
