@@ -15,6 +15,7 @@ import type { PromptSet, Scorer } from '../../policy/types.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import { takePrompts } from '../prompts.js'
 import { hashOf, StageStore } from '../stages.js'
+import { checkedSummary } from '../summary.js'
 import { compareArms, type JudgedPolicy } from '../verdict.js'
 import type { JudgeConfig } from './config.js'
 import { type FoundPolicy, findPolicies, signatureOf } from './policies.js'
@@ -176,7 +177,7 @@ function summarise(
     ),
   )
   const [first, ...others] = groups as [JudgeSummary['groups'][number], ...JudgeSummary['groups']]
-  return judgeSummarySchema.parse({
+  return checkedSummary(judgeSummarySchema, {
     kind: 'judge',
     version: 1,
     name: config.name,
