@@ -1,8 +1,10 @@
 import { lstat, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { openOutput } from '../../ts/cli/support/output.js'
+import { readJsonLines } from '../../ts/data/json-lines.js'
 
 let folder: string
 beforeEach(async () => {
@@ -20,6 +22,19 @@ test('a file appears whole at commit and not before', async () => {
   await output.discard()
   expect(await readFile(path, 'utf8')).toBe('one\ntwo\n')
   expect(await readdir(join(folder, 'new'))).toEqual(['out.jsonl'])
+})
+
+test('a name that ends in .gz is packed, and read as it was written', async () => {
+  const path = join(folder, 'out.jsonl.GZ')
+  for (const texts of [['{"a":1}\n', '{"a":2}\n'], []]) {
+    const output = await openOutput(path, { overwrite: true })
+    for (const text of texts) await output.write(text)
+    await output.commit()
+    expect(gunzipSync(await readFile(path)).toString()).toBe(texts.join(''))
+    const lines: unknown[] = []
+    for await (const { value } of readJsonLines(path)) lines.push(value)
+    expect(lines).toEqual(texts.map((text) => JSON.parse(text)))
+  }
 })
 
 test('discarding leaves nothing behind and keeps what was there', async () => {

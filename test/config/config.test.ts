@@ -131,6 +131,12 @@ describe('errors name file, line and key', () => {
       'spilt: train',
       'x.yaml:5: data.source.spilt: unknown key; did you mean split?',
     ],
+    [
+      'none of the types of a union',
+      'source: {',
+      'source: 3 # {',
+      'x.yaml:5: data.source: expected text or a mapping, received 3',
+    ],
     ['a missing key', '  beta: 0.1\n', '', 'x.yaml:10: kl.beta: expected a number, received nothing'],
     ['a wrong kind', 'kind: fixed', 'kind: fix', 'x.yaml:11: kl.kind: expected one of fixed, adaptive, received "fix"'],
     ['a wrong list item', '- width: 2', '- width: two', 'x.yaml:15: sizes.1.width: expected a number, received "two"'],

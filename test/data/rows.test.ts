@@ -50,6 +50,12 @@ describe('Parquet', () => {
     const path = await written(`cut${end}.parquet`, bytes.subarray(0, end < 0 ? bytes.length + end : end))
     await expect(all(path)).rejects.toMatchObject({ code: 'E_CORRUPT_FILE', message: expect.stringContaining(path) })
   })
+  test('an empty file is said to be empty', async () => {
+    await expect(all(await written('empty.parquet', ''))).rejects.toMatchObject({
+      code: 'E_CORRUPT_FILE',
+      message: expect.stringContaining('not a whole Parquet file: it is empty'),
+    })
+  })
   test('bytes changed inside are an error with the file in it, or leave the number of rows as it was', async () => {
     const bytes = await readFile(join(PARQUET, 'preferences-gzip.parquet'))
     for (let at = 10; at < bytes.length; at += 197) {

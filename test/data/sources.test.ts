@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { resolveModel } from '../../ts/data/model-files.js'
 import { matchesPattern } from '../../ts/data/patterns.js'
 import { isHubId, readSource, resolveSource, selectFiles } from '../../ts/data/sources.js'
 
@@ -102,7 +103,16 @@ describe('local sources', () => {
     expect(await resolveSource({ path })).toEqual({ files: [path], revision: null })
   })
   test('what is neither there nor a hub id', async () => {
-    await expect(resolveSource({ path: './none/here' })).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
+    await expect(resolveSource({ path: './none/here' })).rejects.toMatchObject({
+      code: 'E_NOT_FOUND',
+      message: `./none/here: no such file or folder in ${process.cwd()}`,
+    })
+    await expect(resolveModel({ path: 'a/b/c' })).rejects.toMatchObject({
+      message: `a/b/c: no such model folder in ${process.cwd()}`,
+    })
+    await expect(resolveModel({ path: '/none/here' })).rejects.toMatchObject({
+      message: '/none/here: no such model folder',
+    })
     await expect(resolveSource({ path: 'data/none.jsonl' })).rejects.toMatchObject({ code: 'E_NOT_FOUND' })
   })
   test.each([

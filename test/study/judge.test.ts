@@ -134,3 +134,12 @@ test('what cannot be judged is refused by name', async () => {
     expect(result.stderr).toContain(named)
   }
 }, 60_000)
+
+test('the reference as the baseline has no KL that another could be held against', async () => {
+  const base = Array.from({ length: 4 }, () => at('reference')).join(', ')
+  const groups = `groups=[{name: base, policies: [${base}]}, {name: vanilla, policies: [${at('vanilla')}]}]`
+  expect(await judge('base', '--set', groups)).toMatchObject({ code: 0 })
+  const [comparison] = summaryOf('base').comparisons
+  expect(comparison).toMatchObject({ baseline: 'base', treatment: 'vanilla', klDifference: null })
+  expect(comparison?.meanDifference.low).toBeLessThan(comparison?.meanDifference.high ?? 0)
+}, 60_000)

@@ -4,7 +4,7 @@ import { describe } from '../addon/rows.js'
 import { argumentError, PrudentError } from '../errors.js'
 import { type HubOptions, listSnapshot, openSnapshot } from './hub.js'
 import { matchesAny } from './patterns.js'
-import { expandHome, isHubId } from './sources.js'
+import { expandHome, isHubId, lookedForIn } from './sources.js'
 import { readJsonFile } from './tokenizer-files.js'
 
 /** What a model folder may hold that prudent reads. */
@@ -36,7 +36,9 @@ export async function resolveModel(
       argument: 'model',
     })
   if (!isHubId(reference.path))
-    throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder`, { argument: 'model' })
+    throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder${lookedForIn(reference.path)}`, {
+      argument: 'model',
+    })
   const repository = { type: 'model' as const, name: reference.path }
   const listing = await listSnapshot(repository, { ...options, revision: reference.revision })
   const names = modelFiles(listing.files, reference.path)

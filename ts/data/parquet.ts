@@ -13,6 +13,7 @@ export async function* readParquet(path: string, columns?: readonly string[]): A
   const { compressors } = await import('hyparquet-compressors')
   const file = await openFile(path)
   try {
+    if (file.buffer.byteLength === 0) damaged(path, new Error('it is empty'))
     const metadata = await parquetMetadataAsync(file.buffer).catch((cause) => damaged(path, cause))
     const known = topLevelColumns(metadata)
     const missing = columns?.find((column) => !known.includes(column))

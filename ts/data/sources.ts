@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { join, relative, sep } from 'node:path'
+import { isAbsolute, join, relative, sep } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { PrudentError } from '../errors.js'
 import { type HubOptions, listSnapshot, openSnapshot, type SnapshotListing } from './hub.js'
@@ -46,6 +46,11 @@ export function expandHome(path: string): string {
   return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path
 }
 
+/** What an error adds to a path that is not there: where it was looked for. */
+export function lookedForIn(path: string): string {
+  return isAbsolute(path) || path.startsWith('~') ? '' : ` in ${process.cwd()}`
+}
+
 /** The data files of a source; hub files are downloaded into the cache first. */
 export async function resolveSource(source: DataSource, options: HubOptions = {}): Promise<ResolvedSource> {
   const local = expandHome(source.path)
@@ -57,7 +62,7 @@ export async function resolveSource(source: DataSource, options: HubOptions = {}
     return { files: selectFiles(names, readme, source).map((name) => join(local, name)), revision: null }
   }
   if (!isHubId(source.path)) {
-    throw new PrudentError('E_NOT_FOUND', `${source.path}: no such file or folder`, {
+    throw new PrudentError('E_NOT_FOUND', `${source.path}: no such file or folder${lookedForIn(source.path)}`, {
       argument: 'path',
       received: source.path,
     })

@@ -79,6 +79,10 @@ const COMPARISON_COLUMNS: Column<JudgeSummary['comparisons'][number]>[] = [
   { title: 'Pitman–Morgan p', numeric: true, cell: (row) => significant(row.pitmanMorgan.p, 2) },
   { title: 'risk difference', numeric: true, cell: (row) => interval(row.riskDifference) },
   { title: 'mean difference', numeric: true, cell: (row) => interval(row.meanDifference) },
-  { title: 'KL difference', numeric: true, cell: (row) => interval(row.klDifference, (x) => percent(x)) },
+  {
+    title: 'KL difference',
+    numeric: true,
+    cell: (row) => (row.klDifference ? interval(row.klDifference, (x) => percent(x)) : ''),
+  },
   { title: 'Levene p (as in the paper)', numeric: true, cell: (row) => significant(row.asInPaper.levene.p, 2) },
 ]

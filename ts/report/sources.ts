@@ -1,6 +1,7 @@
 /** What a report is made of: folders with a summary.json (a study, judged policies, or any other command's) and what their pages show. */
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
+import type { z } from 'zod'
 import { PrudentError } from '../errors.js'
 import { isMissing } from '../run/atomic-files.js'
 import { type ExperimentSummary, experimentSummarySchema } from '../study/experiment/summary.js'
@@ -62,7 +63,10 @@ function parseWith<T>(schema: { parse(value: unknown): T }, file: string, value:
   try {
     return schema.parse(value)
   } catch (cause) {
-    const message = `${file}: not a summary that this version writes: ${(cause as Error).message}`
+    const { issues = [], message: whole } = cause as z.ZodError
+    const [first] = issues
+    const what = first === undefined ? whole : `${first.path.map(String).join('.') || 'the whole'}: ${first.message}`
+    const message = `${file}: not a summary that this version writes: ${what}`
     throw new PrudentError('E_CORRUPT_FILE', message, { cause })
   }
 }

@@ -49,7 +49,8 @@ export async function calibrateBeta(
   return { ...best, matched: relativeError(best.kl, options.target) <= options.tolerance, trials }
 }
 
-export const relativeError = (kl: number, target: number): number => Math.abs(kl / target - 1)
+/** 0 where both are: policies that did not move are as far from the reference as each other. */
+export const relativeError = (kl: number, target: number): number => (kl === target ? 0 : Math.abs(kl / target - 1))
 
 /** Log KL may not be finite where a policy never moved: such a trial only bounds. */
 const excess = (trial: CalibrationTrial, target: number): number => Math.log(Math.max(trial.kl, 1e-9) / target)

@@ -187,13 +187,13 @@ export const studyConfigSchema = z
         ),
     }),
     evaluation: z.strictObject({
-      responses: count.describe('A policy; all policies answer the same prompts'),
+      responses: z.int().min(2).describe('A policy; all policies answer the same prompts'),
       referenceSamples: z
         .int()
         .min(2)
         .optional()
         .describe('Repeated evaluations of the reference policy; default: as many as a method has policies'),
-      gateSamples: count.default(2048),
+      gateSamples: z.int().min(2).default(2048),
       batchTokens: count.default(16384),
     }),
     preconditions: z

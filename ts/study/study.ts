@@ -32,6 +32,7 @@ import { type ModelSources, type PublishedModels, publishModels } from './publis
 import { isSource } from './source-recipes.js'
 import { hashOf, type StageResult, StageStore } from './stages.js'
 import {
+  checkedSummary,
   type IndependentModel,
   type LanguageModelSummary,
   RECIPES,
@@ -321,7 +322,7 @@ function summarise(parts: SummaryParts): Summary {
   const gate = gateChecks(config.gate, quality)
   const reference = measured.reference.means
   const verdicts = verdictsOf(plan, { config, results, reference, preconditions: conditions, gate })
-  return summarySchema.parse({
+  return checkedSummary(summarySchema, {
     version: 1,
     name: config.name,
     seed: config.seed,

@@ -3,6 +3,7 @@
  * Variances are sample variances (ddof 1) unless a field says otherwise; intervals are [low, high] at `verdicts.level`.
  */
 import * as z from 'zod'
+import { PrudentError } from '../errors.js'
 
 const count = z.int().nonnegative()
 const probability = z.number().min(0).max(1)
@@ -335,3 +336,12 @@ export type Refinement = z.infer<typeof refinementSchema>
 export type PolicyResult = z.infer<typeof policyResultSchema>
 export type Verdict = z.infer<typeof verdictSchema>
 export type Summary = z.infer<typeof summarySchema>
+
+/** A summary as it is written. @throws E_NON_FINITE naming a number that is none, E_INTERNAL for another shape */
+export function checkedSummary<T>(schema: z.ZodType<T>, value: unknown): T {
+  const { data, error } = schema.safeParse(value)
+  if (error === undefined) return data
+  const { path, message } = error.issues[0] as z.core.$ZodIssue
+  const code = /received (NaN|-?Infinity)$/.test(message) ? 'E_NON_FINITE' : 'E_INTERNAL'
+  throw new PrudentError(code, `summary.json: ${path.map(String).join('.')}: ${message}`, { cause: error })
+}

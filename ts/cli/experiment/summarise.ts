@@ -5,6 +5,7 @@ import { mean, standardDeviation } from '../../evaluation/describe.js'
 import { type MetricsEntry, readMetrics } from '../../run/metrics.js'
 import { curveOver } from '../../study/aggregate.js'
 import { type ExperimentSummary, experimentSummarySchema } from '../../study/experiment/summary.js'
+import { checkedSummary } from '../../study/summary.js'
 import type { ExperimentConfig } from './config.js'
 import type { Ledger } from './ledger.js'
 import type { Crew } from './run.js'
@@ -49,7 +50,7 @@ export async function summariseExperiment(
     },
     config,
   }
-  return experimentSummarySchema.parse(summary)
+  return checkedSummary(experimentSummarySchema, summary)
 }
 
 async function metricsOf(output: string, name: string): Promise<readonly MetricsEntry[]> {

@@ -17,8 +17,11 @@ export interface ModelOptions {
 /** --input, --output and --overwrite as every command with rows in and rows out has them. */
 export function withDataFlow(command: Command): Command {
   return command
-    .requiredOption('--input <file>', 'JSON Lines, one object a line; - is standard input')
-    .requiredOption('--output <file>', 'JSON Lines; - is standard output')
+    .requiredOption(
+      '--input <file>',
+      'JSON Lines, one object a line; unpacked if its name ends in .gz; - is standard input',
+    )
+    .requiredOption('--output <file>', 'JSON Lines, packed if its name ends in .gz; - is standard output')
     .option('--overwrite', 'replace an existing output file')
 }
 

@@ -1,12 +1,14 @@
 import { rmSync } from 'node:fs'
 import { type FileHandle, lstat, open, rename, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { PrudentError } from '../../errors.js'
 import { makeFolder } from '../../run/folders.js'
 
 /** Where a command writes its data: a file that appears whole or not at all, or standard output (`-`). */
 export interface Output {
-  write(text: string): Promise<void>
+  write(text: string | Uint8Array): Promise<void>
   /** Makes the file appear under its name. */
   commit(): Promise<void>
   /** Removes what was written, unless committed; safe twice. */
@@ -14,7 +16,8 @@ export interface Output {
 }
 
 /**
- * Opens an output before any expensive work, so that a refusal comes at once. A file is written beside its name and renamed.
+ * Opens an output before any expensive work, so that a refusal comes at once. A file is written beside its name and renamed,
+ * packed where the name ends in .gz, as it is read.
  * @throws E_EXISTS if the file exists and `overwrite` is off, E_IO if it cannot be written.
  */
 export async function openOutput(path: string, options: { overwrite?: boolean } = {}): Promise<Output> {
@@ -22,13 +25,28 @@ export async function openOutput(path: string, options: { overwrite?: boolean } 
   const existing = await stat(path).catch(() => null)
   if (existing?.isDirectory()) throw new PrudentError('E_EXISTS', `${path}: is a folder`, { argument: '--output' })
   // Devices and pipes (/dev/null, /dev/stdout, a FIFO) are written to, never replaced.
-  if (existing !== null && !existing.isFile()) return directOutput(await openFor(path, 'w'), path)
+  if (existing !== null && !existing.isFile()) return packedByName(directOutput(await openFor(path, 'w'), path), path)
   if (existing !== null && !options.overwrite) {
     throw new PrudentError('E_EXISTS', `${path}: exists already; pass --overwrite to replace it`, {
       argument: '--output',
     })
   }
-  return besideOutput(path)
+  return packedByName(await besideOutput(path), path)
+}
+
+/** A member of the gzip file a write; one at least, since an empty file is none. */
+function packedByName(output: Output, path: string): Output {
+  if (!path.toLowerCase().endsWith('.gz')) return output
+  let members = 0
+  const write = async (text: string | Uint8Array) => {
+    members++
+    await output.write(await promisify(gzip)(text))
+  }
+  const commit = async () => {
+    if (members === 0) await write('')
+    await output.commit()
+  }
+  return { ...output, write, commit }
 }
 
 function standardOutput(): Output {

@@ -15,7 +15,7 @@ import {
   type SnapshotListing,
 } from '../../data/hub.js'
 import { modelFiles, resolveModel } from '../../data/model-files.js'
-import { expandHome, isHubId } from '../../data/sources.js'
+import { expandHome, isHubId, lookedForIn } from '../../data/sources.js'
 import { Tokenizer } from '../../data/tokenizer.js'
 import { readJsonFile } from '../../data/tokenizer-files.js'
 import { PrudentError } from '../../errors.js'
@@ -79,7 +79,9 @@ async function openModelFiles(reference: ModelReference, options: HubOptions): P
 
 async function remoteListing(reference: ModelReference, options: HubOptions): Promise<SnapshotListing> {
   if (!isHubId(reference.path))
-    throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder`, { argument: 'model' })
+    throw new PrudentError('E_NOT_FOUND', `${reference.path}: no such model folder${lookedForIn(reference.path)}`, {
+      argument: 'model',
+    })
   return listSnapshot({ type: 'model', name: reference.path }, { ...options, revision: reference.revision })
 }
 

@@ -2,7 +2,7 @@ import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { loadAddon } from '../../addon/load.js'
 import { gigabytes, type HubOptions } from '../../data/hub.js'
-import { expandHome, isHubId, pathExists } from '../../data/sources.js'
+import { expandHome, isHubId, lookedForIn, pathExists } from '../../data/sources.js'
 import { loadAnyConfig } from '../support/any-config.js'
 import type { ConfigKind } from '../support/options.js'
 import type { Session } from '../support/session.js'
@@ -55,7 +55,7 @@ async function checkFile(key: string, path: string, findings: Findings): Promise
   if (await pathExists(expandHome(path))) findings.ok(key, path)
   else if (isHubId(path))
     findings.warn(key, `${path}: not on this machine; it is fetched from the hub when it is needed`)
-  else findings.fail(key, 'E_NOT_FOUND', `${path}: no such file or folder`)
+  else findings.fail(key, 'E_NOT_FOUND', `${path}: no such file or folder${lookedForIn(path)}`)
 }
 
 function checkLengths(needs: Needs, models: ReadonlyMap<string, KnownModel>, findings: Findings): void {

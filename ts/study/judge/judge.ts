@@ -15,6 +15,7 @@ import type { PromptSet, Scorer } from '../../policy/types.js'
 import { writeFileAtomic } from '../../run/atomic-files.js'
 import { takePrompts } from '../prompts.js'
 import { hashOf, StageStore } from '../stages.js'
+import { checkedSummary } from '../summary.js'
 import { compareArms, type JudgedPolicy } from '../verdict.js'
 import type { JudgeConfig } from './config.js'
 import { type FoundPolicy, findPolicies, signatureOf } from './policies.js'
@@ -176,7 +177,7 @@ function summarise(
     ),
   )
   const [first, ...others] = groups as [JudgeSummary['groups'][number], ...JudgeSummary['groups']]
-  return judgeSummarySchema.parse({
+  return checkedSummary(judgeSummarySchema, {
     kind: 'judge',
     version: 1,
     name: config.name,
@@ -230,5 +231,10 @@ function compareGroups(config: JudgeConfig, baseline: Group, treatment: Group): 
     random: Random.from(config.seed, 'judge', treatment.name),
   })
   const { estimate, low, high } = klDifference
-  return { baseline: baseline.name, treatment: treatment.name, ...numbers, klDifference: { estimate, low, high } }
+  return {
+    baseline: baseline.name,
+    treatment: treatment.name,
+    ...numbers,
+    klDifference: Number.isFinite(estimate) ? { estimate, low, high } : null,
+  }
 }

@@ -40,7 +40,8 @@ export const judgeSummarySchema = z.strictObject({
       baseline: z.string(),
       treatment: z.string(),
       ...pairedComparison,
-      klDifference: intervalSchema,
+      /** Final KL, treatment by baseline minus 1; null where the baseline is the reference itself, whose KL is 0. */
+      klDifference: intervalSchema.nullable(),
       asInPaper: z.strictObject({ brownForsythe: testSchema, levene: testSchema }),
     }),
   ),

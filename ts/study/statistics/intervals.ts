@@ -54,7 +54,7 @@ export function pairedMeanDifference(
   return bootstrap(differences.length, statistic, options)
 }
 
-/** Relative difference of means, treatment by baseline minus 1. */
+/** Relative difference of means, treatment by baseline minus 1; 0 where both are 0. */
 export function relativeDifference(
   treatment: readonly number[],
   baseline: readonly number[],
@@ -62,7 +62,11 @@ export function relativeDifference(
 ): IntervalEstimate {
   const sum = (values: readonly number[], rows: Int32Array) =>
     rows.reduce((total, row) => total + (values[row] as number), 0)
-  return bootstrap(treatment.length, (rows) => sum(treatment, rows) / sum(baseline, rows) - 1, options)
+  const statistic = (rows: Int32Array) => {
+    const [above, below] = [sum(treatment, rows), sum(baseline, rows)]
+    return above === below ? 0 : above / below - 1
+  }
+  return bootstrap(treatment.length, statistic, options)
 }
 
 /**
