@@ -1,7 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Template } from '@huggingface/jinja'
-import { PrudentError } from '../errors.js'
+import { describe } from '../addon/rows.js'
+import { argumentError, PrudentError } from '../errors.js'
 import { isObject, type JsonObject } from './tokenizer-files.js'
 
 /** One turn of a conversation. */
@@ -36,6 +37,7 @@ export class ChatTemplate {
    * @throws E_CONFIG if the template does not compile or the name is unknown, E_DATA if it refuses these messages.
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
+    if (!Array.isArray(messages)) throw argumentError('E_TYPE', 'messages', 'a list of messages', describe(messages))
     const template = this.#compile(options.name ?? 'default')
     const context = {
       messages: messages.map((message) => ({ ...message })),
