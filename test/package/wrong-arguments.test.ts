@@ -249,6 +249,7 @@ test.each<[object | null | number, string]>([
   [{ prompt: 5, response: 'a' }, 'E_TYPE'],
   [{ prompt: 'a' }, 'E_TYPE'],
   [{ messages: 5 }, 'E_DATA'],
+  [{ messages: [] }, 'E_DATA'],
   [{ messages: [{ role: 'user' }] }, 'E_DATA'],
 ])('an item of a service that is %j is named', async (item, code) => {
   const error = await made.service.score([{ text: 'a' }, item]).catch((reason: unknown) => reason)
