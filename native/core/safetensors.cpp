@@ -57,6 +57,10 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& 
 
 void SafetensorsFile::parse_header() {
   if (file_->size() < 8) corrupt("a header length of 8 bytes", "a file of " + std::to_string(file_->size()) + " bytes");
+  constexpr std::string_view kPointer = "version https://git-lfs";
+  if (std::string_view(reinterpret_cast<const char*>(file_->data()), static_cast<size_t>(file_->size())).starts_with(kPointer)) {
+    corrupt("weights", "a Git LFS pointer to them (git lfs pull fetches the file)");
+  }
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file_->data(), 8);
   if (header_bytes > static_cast<uint64_t>(kMaxHeaderBytes)) {

@@ -92,6 +92,10 @@ Activation gemma_activation(const Reader& reader) {
   return name == "gelu" ? Activation::GeluTanh : named_activation(reader, "hidden_act", name);
 }
 
+void require_whole_rotary(const Reader& reader, double share) {
+  if (share != 1.0) reader.unsupported("partial_rotary_factor", "1", std::to_string(share));
+}
+
 RopeConfig read_rope(const Reader& reader, const ModelConfig& config) {
   const Json* rope = reader.find("rope_scaling");  // where both are given, transformers takes the older one
   const char* key = "rope_scaling";
@@ -101,9 +105,16 @@ RopeConfig read_rope(const Reader& reader, const ModelConfig& config) {
   }
   RopeConfig result;
   result.theta = reader.number("rope_theta", result.theta, 1e-3, 1e12);
-  if (rope == nullptr) return result;
-  (void)rope->as_object(reader.label(key));
+  const double share = reader.number("partial_rotary_factor", 1.0, 0, 1);
+  if (rope == nullptr) {
+    require_whole_rotary(reader, share);
+    return result;
+  }
+  for (const auto& [name, value] : rope->as_object(reader.label(key))) {
+    if (value.is_object()) reader.unsupported(key, "one set of parameters for all layers", "one for " + name);
+  }
   const Reader inner(*rope, reader.label(key));
+  require_whole_rotary(reader, inner.number("partial_rotary_factor", share, 0, 1));
   result.theta = inner.number("rope_theta", result.theta, 1e-3, 1e12);
   const std::string type = inner.text("rope_type", inner.text("type", "default"));
   if (type == "linear") {
@@ -112,10 +123,6 @@ RopeConfig read_rope(const Reader& reader, const ModelConfig& config) {
     result.kind = RopeConfig::Kind::Llama3;
   } else if (type != "default") {
     reader.unsupported(key, "rope type default, linear or llama3", "\"" + type + "\"");
-  }
-  if (const double part = inner.number("partial_rotary_factor", reader.number("partial_rotary_factor", 1.0, 0, 1), 0, 1);
-      part != 1.0) {
-    reader.unsupported("partial_rotary_factor", "1", std::to_string(part));
   }
   if (result.kind == RopeConfig::Kind::Default) return result;
   PRUDENT_CHECK(inner.find("factor") != nullptr, "E_CONFIG", inner.label("factor"), "a number", "none");

@@ -33,7 +33,7 @@ test('process.exit while loading, many times, three at once', async () => {
     for (const { code, signal, stderr } of results)
       expect({ code, signal, stderr }).toEqual({ code: 7, signal: null, stderr: '' })
   }
-}, 120_000)
+}, 300_000)
 
 test('an uncaught error while a call runs', async () => {
   const result = await end('throw')

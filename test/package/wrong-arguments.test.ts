@@ -1,9 +1,10 @@
 /** What JavaScript lets through to the public names: nothing at all, or something else. Each is an error with a code, and a promise rejects. */
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import fastify from 'fastify'
 import * as prudent from '../../ts/index.js'
 import * as policies from '../../ts/policy/index.js'
-import { ScoringService } from '../../ts/serve/fastify.js'
+import plugin, { ScoringService } from '../../ts/serve/fastify.js'
 
 const FILES = join('test', 'cli', 'files')
 const ENSEMBLE = join(FILES, 'gemma-ensemble')
@@ -178,6 +179,57 @@ describe('options', () => {
   })
 })
 
+test('what a handle says of itself once it is disposed of is E_DISPOSED', async () => {
+  const model = await made.model.clone()
+  const features = await model.features({ ids })
+  const batcher = new prudent.ScoreBatcher(model)
+  await Promise.all([features.dispose(), model.dispose()])
+  for (const call of [() => model.info, () => model.heads, () => features.rows, () => batcher.score({ ids })])
+    expect(await failure(call)).toMatchObject({ code: 'E_DISPOSED' })
+})
+
+test('an error that progress throws when all is done is what the call rejects with', async () => {
+  const onProgress = () => {
+    throw new RangeError('meant')
+  }
+  await expect(made.model.score({ ids: [[2]] }, { onProgress })).rejects.toThrow('meant')
+})
+
+test('messages that are none', async () => {
+  expect(await failure(() => made.tokenizer.chatTemplate.render())).toMatchObject({
+    code: 'E_TYPE',
+    argument: 'messages',
+  })
+})
+
+test.each([[undefined], [null], [{}]])('a plugin whose service is %j does not start', async (service) => {
+  const app = fastify()
+  void app.register(plugin as Anything, { service })
+  await expect(app.ready()).rejects.toMatchObject({ code: 'E_TYPE', argument: 'service' })
+})
+
+describe('trainPolicy', () => {
+  const score = async (_prompts: unknown, responses: readonly Int32Array[]) => ({
+    ...{ values: Float32Array.from(responses, (response) => response.length), heads: 1, texts: [] },
+  })
+  test.each<[Anything, string]>([
+    [{ prompts: { ids: 5 } }, 'prompts'],
+    [{ scorer: {} }, 'scorer'],
+    [{ scorer: { score: async () => undefined } }, 'scorer'],
+    [{ scorer: { score: async () => ({ values: [1, 2], heads: 1 }) } }, 'scorer'],
+    [{ objective: 'mean' }, 'objective'],
+    [{ eosTokenIds: 5 }, 'eosTokenIds'],
+    [{ onStep: 5 }, 'onStep'],
+  ])('of %j rejects, E_TYPE', async (change, argument) => {
+    const policy = await made.policy.clone()
+    const settings = { batchSize: 2, miniBatchSize: 2, steps: 1, sampling: { maxNewTokens: 2 } }
+    const prompts = { ids: ids.map((row) => Int32Array.from(row)), texts: ['a', 'b'] }
+    const training = { policy, reference: made.reference, scorer: { score }, prompts, settings, ...change }
+    expect(await failure(() => policies.trainPolicy(training))).toEqual({ code: 'E_TYPE', argument, thrown: false })
+    await policy.dispose()
+  })
+})
+
 test('what is no token has no id, and the other way round', () => {
   for (const wrong of [undefined, null, -1, 1.5, 2 ** 40, 'x'])
     expect([made.tokenizer.idToToken(wrong), made.tokenizer.tokenToId(wrong)]).toContain(null)
@@ -197,6 +249,7 @@ test.each<[object | null | number, string]>([
   [{ prompt: 5, response: 'a' }, 'E_TYPE'],
   [{ prompt: 'a' }, 'E_TYPE'],
   [{ messages: 5 }, 'E_DATA'],
+  [{ messages: [] }, 'E_DATA'],
   [{ messages: [{ role: 'user' }] }, 'E_DATA'],
 ])('an item of a service that is %j is named', async (item, code) => {
   const error = await made.service.score([{ text: 'a' }, item]).catch((reason: unknown) => reason)

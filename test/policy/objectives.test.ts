@@ -36,6 +36,11 @@ test('vanilla: the proxy head and beta', () => {
   expect(evaluate({ kind: 'vanilla' }, { proxy: 3 }).scores).toEqual([100, -100, 7])
 })
 
+test.each(['reference', 'prompt'])('sigma centred on %s is refused where there are no centers', (center) => {
+  const run = () => evaluate({ kind: 'variance-kl', sigma: { center } })
+  expect(run).toThrow(expect.objectContaining({ code: 'E_CONFIG', argument: 'sigma.center' }))
+})
+
 describe('variance-weighted KL', () => {
   test('sigma and sigma^2 over the heads of the ensemble, ddof 1 and 0', () => {
     expect(evaluate({ kind: 'variance-kl' })).toEqual({

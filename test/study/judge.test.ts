@@ -109,7 +109,7 @@ test('what was judged is kept; a policy with new weights is judged again, and it
     group.policies.filter((policy, i) => policy.mean !== old.groups[g]?.policies[i]?.mean),
   )
   expect(changed.map((policy) => policy.model)).toEqual([at('careful', '3')])
-}, 60_000)
+}, 180_000)
 
 test('the page draws the distribution and prints the comparison', () => {
   const text = readFileSync(at('out', 'report.html'), 'utf8')
@@ -133,7 +133,7 @@ test('what cannot be judged is refused by name', async () => {
     expect({ change, code: result.code, stderr: result.stderr }).toMatchObject({ change, code })
     expect(result.stderr).toContain(named)
   }
-}, 60_000)
+}, 180_000)
 
 test('the reference as the baseline has no KL that another could be held against', async () => {
   const base = Array.from({ length: 4 }, () => at('reference')).join(', ')
@@ -142,4 +142,4 @@ test('the reference as the baseline has no KL that another could be held against
   const [comparison] = summaryOf('base').comparisons
   expect(comparison).toMatchObject({ baseline: 'base', treatment: 'vanilla', klDifference: null })
   expect(comparison?.meanDifference.low).toBeLessThan(comparison?.meanDifference.high ?? 0)
-}, 60_000)
+}, 180_000)

@@ -34,12 +34,15 @@ function columnsOf(margin: readonly number[], sigma: readonly number[]): PairCol
   return { pairs: margin.length, heads: 1, spread: 1, chosen, rejected: new Float32Array(chosen.length) }
 }
 
-test('sigma that knows its errors is told from sigma that does not', () => {
+test('sigma that knows its errors is told from sigma that does not', async () => {
   const random = Random.from(4, 'known')
   const sigma = Array.from({ length: 2000 }, () => random.uniform(0.1, 4))
   const margin = sigma.map((value) => 1.5 + value * random.normal())
-  const honest = measureSource(columnsOf(margin, sigma), OPTIONS).statistics
-  const shuffled = measureSource(columnsOf(margin, [...random.shuffle(Float64Array.from(sigma))]), OPTIONS).statistics
+  const { statistics: honest } = await measureSource(columnsOf(margin, sigma), OPTIONS)
+  const { statistics: shuffled } = await measureSource(
+    columnsOf(margin, [...random.shuffle(Float64Array.from(sigma))]),
+    OPTIONS,
+  )
   expect(honest.aurocSigma.low).toBeGreaterThan(0.6)
   expect(shuffled.aurocSigma.low).toBeLessThan(0.5)
   expect(shuffled.aurocSigma.high).toBeGreaterThan(0.5)

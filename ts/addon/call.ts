@@ -55,7 +55,10 @@ export async function callNative<T>(
     }
   }
   try {
-    return await start(onProgress === undefined ? { token } : { token, progress })
+    const result = await start(onProgress === undefined ? { token } : { token, progress })
+    // Thrown when all was done already.
+    if (thrown !== undefined) throw (thrown as { error: unknown }).error
+    return result
   } catch (error) {
     if (thrown !== undefined) throw thrown.error
     if (signal?.aborted && (error as { code?: unknown }).code === 'E_CANCELLED') throw abortError(signal)

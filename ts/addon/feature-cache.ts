@@ -1,4 +1,4 @@
-import { type CallOptions, callNative } from './call.js'
+import { type CallOptions, callNative, callNativeSync } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
 import type { NativeFeatureCache } from './native.js'
@@ -36,12 +36,12 @@ export class FeatureCache extends Handle<NativeFeatureCache> {
 
   /** Texts whose features are held. */
   get rows(): number {
-    return this.native.info().rows
+    return callNativeSync(() => this.native.info().rows)
   }
 
   /** Numbers of one row. */
   get hidden(): number {
-    return this.native.info().hidden
+    return callNativeSync(() => this.native.info().hidden)
   }
 
   /** A copy, [rows, hidden] row-major. */

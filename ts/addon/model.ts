@@ -1,5 +1,5 @@
 import { argumentError } from '../errors.js'
-import { type CallOptions, callNative } from './call.js'
+import { type CallOptions, callNative, callNativeSync } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
 import type { Dtype, LoadModelOptions, ModelInfo, NativeModel, PrefixOptions } from './native.js'
@@ -40,7 +40,7 @@ export interface SaveOptions extends CallOptions {
 export abstract class Model extends Handle<NativeModel> {
   /** Architecture, sizes, dtype, device, special token ids. */
   get info(): ModelInfo {
-    return this.native.info()
+    return callNativeSync(() => this.native.info())
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type CallOptions, callNative, given } from './call.js'
+import { type CallOptions, callNative, callNativeSync, given } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
 import { DEFAULT_BATCH_TOKENS } from './model.js'
@@ -62,17 +62,17 @@ export class Rollout extends Handle<NativeRollout> {
 
   /** One row a prompt, EOS kept when it was drawn. */
   get responses(): Int32Array[] {
-    return fromTokenRows(this.native.responses)
+    return callNativeSync(() => fromTokenRows(this.native.responses))
   }
 
   /** Per row: sum over response tokens of logprob - ref logprob, nats. */
   get klSums(): Float32Array {
-    return this.native.klSums
+    return callNativeSync(() => this.native.klSums)
   }
 
   /** Per row: KL(policy || reference) exact over the vocabulary, summed over tokens, nats; empty unless asked for. */
   get exactKlSums(): Float32Array {
-    return this.native.exactKlSums
+    return callNativeSync(() => this.native.exactKlSums)
   }
 }
 

@@ -1,5 +1,5 @@
 import { argumentError } from '../errors.js'
-import { callNative } from './call.js'
+import { callNative, callNativeSync } from './call.js'
 import { Handle } from './handle.js'
 import { loadAddon } from './load.js'
 import type { NativeProcessGroup, ProcessGroupOptions } from './native.js'
@@ -105,12 +105,12 @@ export class ProcessGroup extends Handle<NativeProcessGroup> {
 
   /** Number of this process, from 0. */
   get rank(): number {
-    return this.native.info().rank
+    return callNativeSync(() => this.native.info().rank)
   }
 
   /** How many processes there are. */
   get size(): number {
-    return this.native.info().size
+    return callNativeSync(() => this.native.info().size)
   }
 
   /**

@@ -1,5 +1,5 @@
 import { argumentError, PrudentError } from '../errors.js'
-import { abortError, callNative, checkCallOptions } from './call.js'
+import { abortError, callNative, callNativeSync, checkCallOptions } from './call.js'
 import { DEFAULT_BATCH_TOKENS } from './model.js'
 import type { NativeModel, TokenRows } from './native.js'
 import { type RewardModel, type RowScore, rowScores } from './reward-model.js'
@@ -173,7 +173,10 @@ export class ScoreBatcher {
     if (timeoutMs !== undefined) atLeast('timeoutMs', timeoutMs, 0)
     const rows = toTokenRows(input?.ids, 'ids')
     if (rows.lengths.length === 0) return new Float32Array(0)
-    checkRows(rows, this.#model.info())
+    checkRows(
+      rows,
+      callNativeSync(() => this.#model.info()),
+    )
     this.#checkRoom(rows)
     return this.#enqueue(rows, { signal, timeoutMs }, member)
   }

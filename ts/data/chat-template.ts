@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { PrudentError } from '../errors.js'
+import { describe } from '../addon/rows.js'
+import { argumentError, PrudentError } from '../errors.js'
 import { compileTemplate } from './jinja.js'
 import { isObject, type JsonObject } from './tokenizer-files.js'
 
@@ -36,6 +37,7 @@ export class ChatTemplate {
    * @throws E_CONFIG if the template does not compile or the name is unknown, E_DATA if it refuses these messages.
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
+    if (!Array.isArray(messages)) throw argumentError('E_TYPE', 'messages', 'a list of messages', describe(messages))
     const template = this.#compile(options.name ?? 'default')
     const context = {
       messages: messages.map((message) => ({ ...message })),

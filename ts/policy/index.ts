@@ -4,7 +4,7 @@ import { checkCallOptions } from '../addon/call.js'
 import type { NativeModel } from '../addon/native.js'
 import type { Policy } from '../addon/policy.js'
 import type { RewardModel } from '../addon/reward-model.js'
-import { describe } from '../addon/rows.js'
+import { checkList, describe } from '../addon/rows.js'
 import { parseOptions } from '../config/issues.js'
 import { Tokenizer } from '../data/tokenizer.js'
 import { argumentError } from '../errors.js'
@@ -66,6 +66,10 @@ export async function trainPolicy(training: PolicyTraining): Promise<TrainPolicy
   const models = { policy: nativeOf(policy, 'policy'), reference: nativeOf(reference, 'reference') }
   const { eosTokenIds = policy.info.eosTokenIds, ...rest } = others
   checkCallOptions(rest)
+  checkList(eosTokenIds, 'eosTokenIds', 'token ids')
+  for (const name of ['objective', 'onStep', 'onWarning'] as const)
+    if (rest[name] !== undefined && typeof rest[name] !== 'function')
+      throw argumentError('E_TYPE', name, 'a function', describe(rest[name]))
   if (typeof rest.scorer?.score !== 'function')
     throw argumentError('E_TYPE', 'scorer', 'a scorer', describe(rest.scorer))
   if (!Array.isArray(rest.prompts?.ids) || !Array.isArray(rest.prompts.texts))

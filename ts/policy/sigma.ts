@@ -10,6 +10,8 @@ import type { SigmaSettings } from './settings.js'
 export function disagreement(input: ObjectiveInput, settings: SigmaSettings): Float64Array {
   const rows = rowsOf(input)
   if (settings.constant !== undefined) return new Float64Array(rows).fill(settings.constant)
+  if (settings.center !== 'none' && input.centers === null)
+    throw argumentError('E_CONFIG', 'sigma.center', 'none where there are no centers (referenceMean)', settings.center)
   if (input.spread !== undefined) return closedForm(input, input.spread, settings)
   const divisor = input.ensemble.length - settings.ddof
   if (divisor < 1) {

@@ -151,6 +151,8 @@ class PolicyLoop {
   }
 
   async #reward(scored: HeadScores, batch: PromptSet, index: number): Promise<ObjectiveOutput> {
+    if (!(scored?.values instanceof Float32Array) || !(scored.heads >= 1))
+      throw argumentError('E_TYPE', 'scorer', '{ values: Float32Array, heads, texts }', typeof scored?.values)
     const { spread } = scored
     const rewards = Array.from({ length: scored.heads }, (_, number) => number).filter((n) => !spread?.includes(n))
     const { head = 0, ensemble = rewards } = this.#options

@@ -1,6 +1,7 @@
 /** `prudent/fastify`: a reward model with error bars inside a Fastify server. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { PrudentError } from '../errors.js'
+import { describe } from '../addon/rows.js'
+import { argumentError, PrudentError } from '../errors.js'
 import { classifyAnswer, poolingAnswer, scoreAnswer } from './answers.js'
 import { apiKeyChecker, checkApiKey } from './api-key.js'
 import { errorAnswer, HttpError } from './http-errors.js'
@@ -75,7 +76,10 @@ export default async function prudent(app: FastifyInstance, options: PrudentPlug
 }
 
 async function serviceOf(options: PrudentPluginOptions): Promise<{ service: ScoringService; owned: boolean }> {
-  if ('service' in options) return { service: options.service, owned: false }
+  if ('service' in options) {
+    if (typeof options.service?.score === 'function') return { service: options.service, owned: false }
+    throw argumentError('E_TYPE', 'service', 'a ScoringService', describe(options.service))
+  }
   // What Fastify adds to a plugin's options is not the service's.
   const {
     model,

@@ -166,8 +166,10 @@ function checkItem(item: unknown, place: string): void {
   }
   if (ids !== undefined) checkList(ids, `${place}: ids`, 'token ids')
   else if (text !== undefined) needText(text, 'text')
-  else if (messages !== undefined) parseMessages(messages, place)
-  else if (Array.isArray(prompt)) parseMessages(prompt, place)
+  else if (messages !== undefined) {
+    if (parseMessages(messages, place).length === 0)
+      throw argumentError('E_DATA', `${place}: messages`, 'at least one message', 'none')
+  } else if (Array.isArray(prompt)) parseMessages(prompt, place)
   else needText(prompt, 'text, ids, messages or prompt')
   if (prompt !== undefined) needText(response, 'response')
 }

@@ -2,8 +2,9 @@
  * Theorem 2.2: how often sup_d Rhat'd - beta |d|_Sigma <= sup_d r*'d over D = {d: |d|_Sigma^2 <= eps}. For this D the event is
  * |Rhat|_{Sigma^-1} <= |r*|_{Sigma^-1} + beta, whatever eps: a noncentral chi-square.
  */
+
+import { inBlocks } from '../data/draws.js'
 import type { IntervalEstimate } from '../study/statistics/intervals.js'
-import { inBlocks } from './blocks.js'
 import { chiSquareCdf, noncentralChiSquareCdf } from './chi-square.js'
 import { probability } from './estimates.js'
 import { Normals } from './normals.js'
@@ -69,7 +70,7 @@ async function drawNorms(
 ): Promise<Float64Array> {
   const z = new Float64Array(dimension)
   const norms = new Float64Array(draws)
-  await inBlocks(draws, signal, (begin, end) => {
+  await inBlocks(draws, 1024, signal, (begin, end) => {
     for (let draw = begin; draw < end; draw += 1) {
       normals.fill(z)
       let square = 0

@@ -2,9 +2,10 @@
  * Figures 3 to 5 and theorem 3.3: returns of the variance-unaware policy (definition 3.1) and the variance-aware one (definition 3.2)
  * over draws of the estimate Rhat ~ N(r*, Sigma), Sigma diagonal.
  */
+
+import { inBlocks } from '../data/draws.js'
 import { normalCdf } from '../study/statistics/distributions.js'
 import type { IntervalEstimate } from '../study/statistics/intervals.js'
-import { inBlocks } from './blocks.js'
 import { moments, probability } from './estimates.js'
 import { Normals } from './normals.js'
 
@@ -119,7 +120,7 @@ async function simulate(geometry: Geometry, setting: ReturnSetting, options: Sim
   const normals = new Normals(seed, setting.name, 'draws')
   const z = new Float64Array(options.dimension)
   const smallest = setting.variances[0]
-  await inBlocks(draws, signal, (begin, end) => {
+  await inBlocks(draws, 1024, signal, (begin, end) => {
     for (let draw = begin; draw < end; draw += 1) {
       normals.fill(z)
       evaluate(geometry, smallest, z, out, draw)

@@ -100,6 +100,7 @@ TEST_CASE("safetensors: every broken header is E_CORRUPT_FILE that says what is 
       {"no room for the header length", "abc", "3 bytes"},
       {"a header length beyond any", huge_header + "{}", "4611686018427387904"},
       {"a header beyond the file", file_bytes("{}", 0).substr(0, 9), "9 bytes"},
+      {"a pointer of Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 8\n", "git lfs pull"},
       {"a header that is no object", file_bytes("[]", 0), "another byte"},
       {"a header that is no JSON", file_bytes("{\"a\":", 0), "the end of the text"},
       {"a name twice", file_bytes("{" + good + "," + good + "}", 8), "a second time"},

@@ -95,6 +95,7 @@ TEST_CASE("config: what prudent lacks is E_UNSUPPORTED and named") {
       {R"("rope_scaling":{"rope_type":"yarn","factor":4.0})", "yarn"},
       {R"("rope_scaling":{"type":"dynamic","factor":4.0})", "dynamic"},
       {R"("partial_rotary_factor":0.5)", "0.5"},
+      {R"("rope_scaling":null,"rope_parameters":{"full_attention":{"rope_type":"linear","factor":2}})", "full_attention"},
       {R"("quantization_config":{"bits":4})", "quantised"},
       {R"("use_bidirectional_attention":true)", "true"},
   };
@@ -104,6 +105,11 @@ TEST_CASE("config: what prudent lacks is E_UNSUPPORTED and named") {
     CHECK(error.code == "E_UNSUPPORTED");
     CHECK(error.received.find(received) != std::string::npos);
   }
+}
+
+TEST_CASE("config: a rotary embedding of a part of the head is refused where there are no other parameters of it") {
+  const Error error = error_of([] { (void)parse_with(kGemma, R"("partial_rotary_factor":0.5)"); });
+  CHECK(error.code == "E_UNSUPPORTED");
 }
 
 TEST_CASE("config: values that no model can have are refused by name") {

@@ -28,10 +28,10 @@ export function runVariance(session: Session, options: VarianceOptions): Promise
     const shown = rows[options.pair]
     if (shown === undefined)
       throw argumentError('E_RANGE', '--pair', `a row below ${rows.length}`, String(options.pair))
-    const studies = [studyOf(await scoreModels(session, options, benchmark, options.model), benchmark, options)]
-    if (options.against.length > 0) {
-      studies.push(studyOf(await scoreModels(session, options, benchmark, options.against), benchmark, options))
-    }
+    const study = async (models: string[]) =>
+      studyOf(session, await scoreModels(session, options, benchmark, models), benchmark, options)
+    const studies = [await study(options.model)]
+    if (options.against.length > 0) studies.push(await study(options.against))
     session.signal.throwIfAborted()
     const { data, priorSets, bootstrap, seed, maxLength, dtype, int8 = false } = options
     const pair = { row: options.pair, prompt: shown.prompt, response: lastText(shown.chosen), place: shown.place }
@@ -56,14 +56,19 @@ const commandOf = (options: VarianceOptions): string =>
     pair: unless(0, options.pair),
   })
 
-function studyOf(models: readonly ScoredModel[], { rows }: Benchmark, options: VarianceOptions): EnsembleStudy {
+async function studyOf(
+  { signal }: Session,
+  models: readonly ScoredModel[],
+  { rows }: Benchmark,
+  options: VarianceOptions,
+): Promise<EnsembleStudy> {
   const scores = joinHeads(models.map((model) => model.scores))
   return {
     name: ensembleName(models.map((model) => modelName(model.path))),
     models: describeModels(models),
     headNames: headNames(models),
     pairScores: [...rowOf(scores.chosen, options.pair)],
-    sections: varianceStudy(scores, rows, { draws: options.bootstrap, seed: options.seed }),
+    sections: await varianceStudy(scores, rows, { draws: options.bootstrap, seed: options.seed, signal }),
   }
 }
 

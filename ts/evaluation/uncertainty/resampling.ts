@@ -1,4 +1,5 @@
 /** Percentile bootstrap of many statistics at once, over clusters of rows that belong together. */
+import { inBlocks } from '../../data/draws.js'
 import { Random } from '../../data/random.js'
 import { quantile } from '../describe.js'
 import { groupRows } from '../reward-bench.js'
@@ -14,23 +15,25 @@ export interface ResamplingOptions {
   draws: number
   seed: number
   level?: number
+  signal?: AbortSignal | undefined
 }
 
 /**
  * `statistics` sees how often each row stands in the sample: once in the data, and as often as its cluster was drawn in a resample.
  * Resamples where a statistic is not finite are left out of its interval.
  */
-export function intervals<Name extends string>(
+export async function intervals<Name extends string>(
   clusters: readonly string[],
   statistics: (weights: Weights) => Record<Name, number>,
   options: ResamplingOptions,
-): Record<Name, Interval> {
+): Promise<Record<Name, Interval>> {
   const members = [...groupRows(clusters).values()]
   const estimates = statistics(new Int32Array(clusters.length).fill(1))
   const random = Random.from(options.seed, 'bootstrap')
-  const resampled = Array.from({ length: options.draws }, () =>
-    statistics(drawWeights(members, clusters.length, random)),
-  )
+  const resampled: Record<Name, number>[] = []
+  await inBlocks(options.draws, 1, options.signal, () => {
+    resampled.push(statistics(drawWeights(members, clusters.length, random)))
+  })
   const tail = (1 - (options.level ?? 0.95)) / 2
   const names = Object.keys(estimates) as Name[]
   const entries = names.map((name): [Name, Interval] => {

@@ -67,11 +67,11 @@ export const ALL = 'All'
  * One entry a section that the data has, and `All` over every row.
  * @throws E_DATA for fewer than two heads, whose variance does not exist
  */
-export function varianceStudy(
+export async function varianceStudy(
   scores: PairScores,
   rows: readonly { subset: string; prompt: string }[],
   options: ResamplingOptions,
-): SectionStudy[] {
+): Promise<SectionStudy[]> {
   const { heads } = scores.chosen
   if (heads < 2) {
     throw new PrudentError('E_DATA', `model: expected at least 2 heads in all, received ${heads}; repeat --model`, {
@@ -81,19 +81,22 @@ export function varianceStudy(
     })
   }
   const sections = rows.map(({ subset }) => (isKnownSubset(subset) ? sectionOf(subset) : null))
-  return [...sectionNames(), ALL].flatMap((section) => {
+  const studies: SectionStudy[] = []
+  for (const section of [...sectionNames(), ALL]) {
     const members = rows.flatMap((_, row) => (section === ALL || sections[row] === section ? [row] : []))
-    if (members.length === 0) return []
+    if (members.length === 0) continue
     const own = { chosen: selectRows(scores.chosen, members), rejected: selectRows(scores.rejected, members) }
     const prompts = members.map((row) => rows[row]?.prompt as string)
-    return [{ section, pairs: members.length, prompts: new Set(prompts).size, ...studySection(own, prompts, options) }]
-  })
+    const size = { pairs: members.length, prompts: new Set(prompts).size }
+    studies.push({ section, ...size, ...(await studySection(own, prompts, options)) })
+  }
+  return studies
 }
 
-function studySection({ chosen, rejected }: PairScores, prompts: readonly string[], options: ResamplingOptions) {
+async function studySection({ chosen, rejected }: PairScores, prompts: readonly string[], options: ResamplingOptions) {
   const difference = differenceOf(chosen, rejected)
   const columns = columnsOf(chosen, rejected, difference)
-  const statistics = intervals(prompts, statisticsOf(columns), options)
+  const statistics = await intervals(prompts, statisticsOf(columns), options)
   const once = new Int32Array(prompts.length).fill(1)
   const eachSignal = <T>(make: (signal: Signal) => T) =>
     Object.fromEntries(columns.signals.map(({ name }) => [name, make(name)])) as Record<Signal, T>

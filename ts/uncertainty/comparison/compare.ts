@@ -116,7 +116,7 @@ async function resultOf(
     source: source.source,
     heads: source.heads,
     fit,
-    ...measureSource(columns, config),
+    ...(await measureSource(columns, config, signal)),
     cost: { fitSeconds, ...sizeOf(source), microsecondsPerResponse: microseconds },
   }
 }
@@ -138,10 +138,11 @@ function sizeOf({ weights, spread }: UncertaintySource) {
 
 type Measures = Omit<SourceResult, 'name' | 'source' | 'heads' | 'fit' | 'cost'>
 
-export function measureSource(
+export async function measureSource(
   columns: PairColumns,
   { bootstrap, level, seed }: Pick<ComparisonConfig, 'bootstrap' | 'level' | 'seed'>,
-): Measures {
+  signal?: AbortSignal,
+): Promise<Measures> {
   const difference = differences(columns)
   const [margin, sigma] = [rewards(difference, columns), sigmas(difference, columns)]
   const probability = probabilities(difference, columns, margin, sigma)
@@ -149,8 +150,9 @@ export function measureSource(
   const both = Float32Array.from([...columns.chosen, ...columns.rejected])
   const [raw, centred] = [sigmas(both, columns), sigmas(centredColumns(both, columns), columns)]
   const deviated = deviations(difference, columns)
+  const resampling = { draws: bootstrap, seed, level, signal }
   return {
-    statistics: intervals(clusters, statisticsOf(margin, sigma, probability), { draws: bootstrap, seed, level }),
+    statistics: await intervals(clusters, statisticsOf(margin, sigma, probability), resampling),
     cvRaw: standardDeviation(raw) / mean(raw),
     cvCentred: standardDeviation(centred) / mean(centred),
     meanSigma: mean(raw),
