@@ -58,7 +58,7 @@ class Server {
     int64_t held = 0;
     for (const at::Tensor& input : loaded_->op.inputs) held += static_cast<int64_t>(input.nbytes());
     // Beside them, what every implementation must give: a gradient of each.
-    if (loaded_->op.differentiable && loaded_->pass != Pass::kForward) held *= 2;
+    if (loaded_->op.differentiable && loaded_->pass != Pass::Forward) held *= 2;
     return Json::Object{{"held", held}, {"bytes", loaded_->op.bytes(loaded_->pass)}};
   }
 
