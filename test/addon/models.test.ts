@@ -123,6 +123,10 @@ describe('RewardModel', () => {
   test('heads are read, replaced, saved and loaded', async () => {
     await using model = await RewardModel.load(join(folder, 'scorer'), { dtype: 'float32' })
     const weights = Float32Array.from({ length: 10 * 24 }, (_, index) => Math.sin(index))
+    await expect(model.setHeadWeights(Float32Array.of(...weights.slice(1), Number.NaN), 10)).rejects.toMatchObject({
+      code: 'E_NON_FINITE',
+      argument: 'weights',
+    })
     await model.setHeadWeights(weights, 10)
     expect(model.heads).toBe(10)
     expect(await model.headWeights()).toEqual(weights)

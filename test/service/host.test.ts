@@ -40,6 +40,18 @@ test("JSON alone is read, whatever the host's parsers read", async () => {
   expect(await ask('application/json; charset=utf-8', '{"input":[1]}')).toBe(200)
 })
 
+test('a packed body is told as such', async () => {
+  await host.register(prudent, { service, prefix: '/reward' })
+  const ask = (encoding: string) => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding }
+    return host.inject({ method: 'POST', url: '/reward/pooling', payload: '{"input":[1]}', headers })
+  }
+  const packed = await ask('gzip')
+  expect(packed.statusCode).toBe(415)
+  expect(packed.json().error.message).toBe('content-encoding: expected none, received "gzip"')
+  expect((await ask('identity')).statusCode).toBe(200)
+})
+
 describe('the 404 of an app', () => {
   const answer = async (url: string) => (await host.inject(url)).body
 

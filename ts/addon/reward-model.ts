@@ -139,9 +139,12 @@ export class RewardModel extends Model {
 
   /**
    * Replaces the heads by `heads` others, [heads, hidden] row-major; an uncertainty source goes with the heads that it was fitted to.
-   * @throws E_SHAPE, E_DTYPE; E_BUSY while a trainer of the weights is open
+   * @throws E_SHAPE, E_DTYPE; E_NON_FINITE for weights that are no numbers; E_BUSY while a trainer of the weights is open
    */
   async setHeadWeights(weights: Float32Array, heads: number): Promise<void> {
+    const wrong = weights instanceof Float32Array ? weights.findIndex((weight) => !Number.isFinite(weight)) : -1
+    if (wrong >= 0)
+      throw argumentError('E_NON_FINITE', 'weights', 'finite weights', `${weights[wrong]} at index ${wrong}`)
     await this.call(undefined, (native) => native.setScoreWeight(weights, heads))
     this.#uncertainty = null
   }

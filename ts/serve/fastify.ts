@@ -70,9 +70,17 @@ export default async function prudent(app: FastifyInstance, options: PrudentPlug
   const metrics = new ServiceMetrics()
   addMetrics(app, metrics)
   if (options.apiKey !== undefined) addApiKey(app, options.apiKey)
+  app.addHook('onRequest', refusePacked)
   addErrors(app, service, options.onError)
   addInformation(app, service, metrics, options.apiKey !== undefined)
   addScoring(app, service)
+}
+
+/** Bodies are read as they come; a packed one would be told as JSON that is broken. */
+async function refusePacked({ headers }: FastifyRequest): Promise<void> {
+  const encoding = headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity')
+    throw new HttpError(415, `content-encoding: expected none, received ${JSON.stringify(encoding)}`)
 }
 
 async function serviceOf(options: PrudentPluginOptions): Promise<{ service: ScoringService; owned: boolean }> {
