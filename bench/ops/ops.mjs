@@ -50,9 +50,11 @@ function jobOf(entry, dtype, pass) {
   const { dtypes, passes, ...sizes } = entry
   const spec = { ...sizes, dtype }
   const short = SHORT[dtype]
+  // What is held to a memory goal has processes of its own: one that has done other operations keeps some of their memory.
+  const keptAs = (name) => (GOALS[entry.op]?.above === undefined ? name : `${name} ${entry.op} ${short}`)
   const side = (name, kind, implementation) => ({
     name: `${name} ${short}`,
-    ...{ keepAs: name, kind, dtype, job: 'op', options: { case: spec, implementation, pass } },
+    ...{ keepAs: keptAs(name), kind, dtype, job: 'op', options: { case: spec, implementation, pass } },
   })
   const peers = [side('reference', 'native', 'reference'), side('eager', 'today', 'eager')]
   if (!NOT_COMPILED.has(entry.op)) peers.push({ ...side('torch.compile', 'today', 'compile'), optional: true })

@@ -55,7 +55,15 @@ test.each(['ENOSPC', 'EIO'] as const)(
   'a disk that answers %s says so, and leaves the last good state',
   async (kind) => {
     // The first calls take the run's lock; the others are amid checkpoints.
-    for (const first of [1, 2, 3, 4, 5, 6, ...[0.3, 0.55, 0.8].map((part) => Math.round(part * calls))]) {
+    for (const first of [
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+      ...[0.3, 0.375, 0.55, 0.745, 0.8, 0.84].map((part) => Math.round(part * calls)),
+    ]) {
       const folder = at(`${kind}-${first}`)
       const { code, stderr } = await runWithFault(shim, folder, { kind, at: first })
       expect(code).toBe(1)
@@ -66,7 +74,7 @@ test.each(['ENOSPC', 'EIO'] as const)(
       expect(outcome(folder)).toBe(whole)
     }
   },
-  120_000,
+  240_000,
 )
 
 test('a folder that cannot be written to is refused before anything is trained', async () => {

@@ -58,6 +58,10 @@ export function writeError(path: string, cause: unknown): PrudentError {
   return new PrudentError('E_IO', `${path}: cannot be written: ${(cause as Error).message}`, { cause })
 }
 
+export function readError(path: string, cause: unknown): PrudentError {
+  return new PrudentError('E_IO', `${path}: cannot be read: ${(cause as Error).message}`, { cause })
+}
+
 export function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException | null)?.code === 'ENOENT'
 }

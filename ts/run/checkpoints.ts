@@ -1,9 +1,10 @@
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PrudentError } from '../errors.js'
-import { isMissing, listFiles, syncPath, syncTree, writeError, writeFileAtomic } from './atomic-files.js'
+import { isMissing, listFiles, readError, syncPath, syncTree, writeError, writeFileAtomic } from './atomic-files.js'
+import { makeFolder } from './folders.js'
 
 /** A complete checkpoint. */
 export interface Checkpoint {
@@ -52,7 +53,7 @@ export class Checkpoints {
     const partial = join(this.folder, `.step-${step}.${process.pid}.partial`)
     await this.removePartial()
     try {
-      await mkdir(partial, { recursive: true })
+      await makeFolder(partial)
       await write(partial)
     } catch (cause) {
       await rm(partial, { recursive: true, force: true })
@@ -78,7 +79,10 @@ export class Checkpoints {
       await rm(partial, { recursive: true, force: true })
       throw writeError(target, cause)
     }
-    await this.#prune(target)
+    // The new one is there whatever becomes of the old ones.
+    await this.#prune(target).catch((cause) => {
+      throw writeError(this.folder, cause)
+    })
   }
 
   /**
@@ -109,7 +113,7 @@ export class Checkpoints {
   async steps(): Promise<number[]> {
     const names = await readdir(this.folder).catch((error) => {
       if (isMissing(error)) return [] as string[]
-      throw error
+      throw readError(this.folder, error)
     })
     const steps = names.map((name) => /^step-(\d+)$/.exec(name)?.[1]).filter((step) => step !== undefined)
     return steps.map(Number).sort((a, b) => a - b)
@@ -118,8 +122,11 @@ export class Checkpoints {
   /** Removes what a killed process left half-written. */
   async removePartial(): Promise<void> {
     const names = await readdir(this.folder).catch(() => [] as string[])
-    for (const name of names) {
-      if (name.endsWith('.partial')) await rm(join(this.folder, name), { recursive: true, force: true })
+    for (const name of names.filter((each) => each.endsWith('.partial'))) {
+      const path = join(this.folder, name)
+      await rm(path, { recursive: true, force: true }).catch((cause) => {
+        throw writeError(path, cause)
+      })
     }
   }
 

@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { PrudentError } from '../errors.js'
-import { isMissing, writeError, writeFileAtomic } from './atomic-files.js'
+import { isMissing, readError, writeError, writeFileAtomic } from './atomic-files.js'
 
 /** One line of metrics.jsonl. */
 export type MetricsEntry = { step: number } & Record<string, number>
@@ -51,7 +51,9 @@ export class MetricsLog {
 
   /** Flushes to the disk: called before a checkpoint counts. */
   async sync(): Promise<void> {
-    await this.#file?.sync()
+    await this.#file?.sync().catch((cause) => {
+      throw writeError(this.path, cause)
+    })
   }
 
   async close(): Promise<void> {
@@ -73,7 +75,7 @@ export async function readMetrics(path: string): Promise<{ entries: MetricsEntry
     text = await readFile(path, 'utf8')
   } catch (error) {
     if (isMissing(error)) return { entries: [], torn: false }
-    throw error
+    throw readError(path, error)
   }
   const lines = text.split('\n')
   const last = lines.pop() ?? ''

@@ -48,7 +48,9 @@ export class EventWriter {
   }
 
   async sync(): Promise<void> {
-    await this.#file.sync()
+    await this.#file.sync().catch((cause) => {
+      throw writeError(this.path, cause)
+    })
   }
 
   async close(): Promise<void> {
