@@ -31,6 +31,17 @@ training::OptimizerOptions read_optimizer_options(Options& options) {
   return result;
 }
 
+models::Checkpointing read_checkpointing(Options& options) {
+  constexpr int64_t kMostMebibytes = int64_t{1} << 30;
+  models::Checkpointing result;
+  result.enabled = options.flag("activationCheckpointing", false);
+  if (!options.has("activationMemory")) return result;
+  PRUDENT_CHECK(result.enabled, "E_RANGE", "options.activationMemory", "activationCheckpointing: true beside it",
+                "activationCheckpointing: false");
+  result.activation_bytes = options.integer("activationMemory", std::nullopt, 0, kMostMebibytes) << 20;
+  return result;
+}
+
 training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   Options options(value, "options");
   training::PpoTrainerOptions result;
@@ -52,7 +63,7 @@ training::PpoTrainerOptions read_ppo_options(const Napi::Value& value) {
   result.share_prefixes = options.flag("sharePrefixes", result.share_prefixes);
   result.early_stopping = options.flag("earlyStopping", std::nullopt);
   result.target_kl = options.number("targetKl", std::nullopt, kPositive);
-  result.activation_checkpointing = options.flag("activationCheckpointing", false);
+  result.checkpoint = read_checkpointing(options);
   result.optimizer.update_in_backward = options.flag("updateInBackward", false);
   options.finish();
   return result;

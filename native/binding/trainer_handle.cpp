@@ -105,10 +105,10 @@ Napi::Value create_language_model_trainer(const Napi::CallbackInfo& info) {
     training::OptimizerOptions optimizer = read_optimizer_options(options);
     optimizer.update_in_backward = options.flag("updateInBackward", false);
     const int64_t batch_tokens = read_batch_tokens(options);
-    const bool checkpointing = options.flag("activationCheckpointing", false);
+    const models::Checkpointing checkpoint = read_checkpointing(options);
     options.finish();
     return create_model_trainer<LanguageModelTrainerHandle>(info, model, [=](const std::shared_ptr<models::Model>& weights) {
-      return training::LanguageModelTrainer(weights, optimizer, batch_tokens, checkpointing);
+      return training::LanguageModelTrainer(weights, optimizer, batch_tokens, checkpoint);
     });
   });
 }
@@ -122,7 +122,7 @@ Napi::Value create_reward_trainer(const Napi::CallbackInfo& info) {
     parsed.optimizer.update_in_backward = options.flag("updateInBackward", false);
     parsed.batch_tokens = read_batch_tokens(options);
     parsed.share_prefixes = options.flag("sharePrefixes", parsed.share_prefixes);
-    parsed.activation_checkpointing = options.flag("activationCheckpointing", parsed.activation_checkpointing);
+    parsed.checkpoint = read_checkpointing(options);
     options.finish();
     return create_model_trainer<RewardTrainerHandle>(
         info, model, [=](const std::shared_ptr<models::Model>& weights) { return training::RewardTrainer(weights, parsed); });

@@ -123,11 +123,19 @@ at::Tensor Gpt2::block(int64_t index, const at::Tensor& x, const ForwardPass& pa
   return project_onto(mixed, wide, layer.down, value_is_read);
 }
 
+int64_t Gpt2::block_bytes(int64_t tokens, int64_t asked) const {
+  const int64_t width = config_.hidden_size;
+  // normed, k, v; then q, mixed, what attention gives, normed, the wide layer before and after its activation.
+  const int64_t items = tokens * 3 * width + asked * (4 * width + 2 * config_.intermediate_size);
+  return (items + (asked < tokens ? asked * width : 0)) * static_cast<int64_t>(c10::elementSize(dtype_));
+}
+
 at::Tensor Gpt2::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = kernels::embedding(token_embedding_, batch.ids).add(kernels::embedding(position_embedding_, batch.positions));
+  const int64_t again = checkpointed_blocks(*pass, options.checkpoint);
   const auto run = [&](int64_t i, const at::Tensor& input) {
-    return run_block(options.checkpoint, input, parameters_of(layers_[static_cast<size_t>(i)]),
+    return run_block(i < again, input, parameters_of(layers_[static_cast<size_t>(i)]),
                      [this, i, pass](const at::Tensor& kept, bool is_read) { return block(i, kept, *pass, is_read); });
   };
   return run_blocks(config_.layers, std::move(x), *pass, options, run,

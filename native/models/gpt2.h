@@ -15,6 +15,7 @@ class Gpt2 final : public Model {
  public:
   Gpt2(ModelConfig config, Task task, at::ScalarType dtype, ParameterSource& source);
   [[nodiscard]] at::Tensor hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const override;
+  [[nodiscard]] int64_t block_bytes(int64_t tokens, int64_t asked) const override;
 
  private:
   struct Affine {

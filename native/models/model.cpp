@@ -127,11 +127,23 @@ int64_t Model::parameter_bytes() const {
 
 at::Tensor Model::logits(const at::Tensor& hidden) const { return kernels::linear(hidden, lm_weight()); }
 
-at::Tensor Model::last_hidden(const PackedBatch& batch, bool checkpoint) const {
+int64_t Model::checkpointed_blocks(const ForwardPass& pass, const Checkpointing& checkpoint) const {
+  if (!checkpoint.enabled) return 0;
+  const int64_t tokens = pass.positions(false).size(0), read = pass.positions(true).size(0);
+  int64_t left = checkpoint.activation_bytes.value_or(block_bytes(tokens, tokens));
+  int64_t blocks = config_.layers;
+  for (; blocks > 0; --blocks) {
+    left -= block_bytes(tokens, blocks == config_.layers ? read : tokens);
+    if (left < 0) break;
+  }
+  return blocks;
+}
+
+at::Tensor Model::last_hidden(const PackedBatch& batch, const Checkpointing& checkpoint) const {
   return hidden(batch, nullptr, {.rows = batch.last_index(), .checkpoint = checkpoint});
 }
 
-at::Tensor Model::scores(const PackedBatch& batch, bool checkpoint) const {
+at::Tensor Model::scores(const PackedBatch& batch, const Checkpointing& checkpoint) const {
   (void)score_weight();  // fail before the forward
   const at::Tensor last = last_hidden(batch, checkpoint);
   return kernels::multi_head(last, at::arange(last.size(0), last.options().dtype(at::kLong)), score_weight_);

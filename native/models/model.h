@@ -39,12 +39,19 @@ struct LoadOptions {
   bool int8 = false;
 };
 
+// Activation checkpointing: a backward keeps the inputs of blocks alone and runs the blocks again. The last blocks keep all that
+// they need, as many as fit into activation_bytes: the backward comes to them first, and frees them before it runs any again.
+struct Checkpointing {
+  bool enabled = false;
+  // Of one forward; none: what one block takes, since running one again takes that anyway.
+  std::optional<int64_t> activation_bytes;
+};
+
 struct HiddenOptions {
   // [read] int64 on the CPU, ascending: the tokens whose hidden states are wanted; undefined: all. The last block computes the
   // rest of its keys and values only.
   at::Tensor rows;
-  // Activation checkpointing: a backward keeps the input of each block alone and runs the block again.
-  bool checkpoint = false;
+  Checkpointing checkpoint;
   // Layers whose hidden states are wanted, ascending, 1 for the first block's; each goes through the final norm, and they lie
   // side by side: [tokens or read, layers * hidden]. Blocks above the last of them are not run. Empty: the last layer.
   std::vector<int64_t> layers;
@@ -60,6 +67,7 @@ struct Readout {
   std::vector<int64_t> layers;  // as HiddenOptions.layers, not empty
 };
 
+class ForwardPass;
 class KvCache;
 class ParameterSource;
 
@@ -85,12 +93,15 @@ class Model {
   // require gradients. `cache`, when given, is filled (prefill: an empty cache) or extended (one token a row); no gradient then.
   [[nodiscard]] virtual at::Tensor hidden(const PackedBatch& batch, KvCache* cache = nullptr,
                                           const HiddenOptions& options = {}) const = 0;
+  // What one block keeps for a backward, its input aside, in a forward of so many tokens whose queries are `asked` of them.
+  // Without the few numbers a token that norms and attention keep.
+  [[nodiscard]] virtual int64_t block_bytes(int64_t tokens, int64_t asked) const = 0;
   // [tokens, vocab] for chosen rows of `hidden`; small uses only (generation), training goes through token_logprob.
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden) const;
   // [rows, hidden]: each row's last token.
-  [[nodiscard]] at::Tensor last_hidden(const PackedBatch& batch, bool checkpoint = false) const;
+  [[nodiscard]] at::Tensor last_hidden(const PackedBatch& batch, const Checkpointing& checkpoint = {}) const;
   // [rows, num_labels] fp32: score head at each row's last token.
-  [[nodiscard]] at::Tensor scores(const PackedBatch& batch, bool checkpoint = false) const;
+  [[nodiscard]] at::Tensor scores(const PackedBatch& batch, const Checkpointing& checkpoint = {}) const;
   // [rows, layers * hidden]: each row's last token at several layers.
   [[nodiscard]] at::Tensor layer_features(const PackedBatch& batch, const std::vector<int64_t>& layers) const;
   // [rows, heads + spread] fp32 from the readout, which there must be.
@@ -130,6 +141,8 @@ class Model {
 
  protected:
   virtual void quantise_blocks() = 0;
+  // How many blocks, from the first on, the backward of this forward runs again.
+  [[nodiscard]] int64_t checkpointed_blocks(const ForwardPass& pass, const Checkpointing& checkpoint) const;
   Model(ModelConfig config, Task task, at::ScalarType dtype);
   // Takes one parameter from where the weights come from and keeps it under its Hugging Face name. Constructors call it in
   // the order of parameters().

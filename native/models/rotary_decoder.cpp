@@ -118,12 +118,21 @@ at::Tensor RotaryDecoder::block(int64_t index, const at::Tensor& x, const Forwar
   return feed_forward(layers_[static_cast<size_t>(index)], attention(index, x, pass), value_is_read);
 }
 
+int64_t RotaryDecoder::block_bytes(int64_t tokens, int64_t asked) const {
+  const int64_t width = config_.hidden_size, queries = config_.heads * config_.head_dim;
+  const int64_t keys = config_.kv_heads * config_.head_dim;
+  // normed, k, v; then q, mixed, what attention gives, normed, gate and up.
+  const int64_t items = tokens * (width + 2 * keys) + asked * (2 * queries + 2 * width + 2 * config_.intermediate_size);
+  return (items + (asked < tokens ? asked * width : 0)) * static_cast<int64_t>(c10::elementSize(dtype_));
+}
+
 at::Tensor RotaryDecoder::hidden(const PackedBatch& batch, KvCache* cache, const HiddenOptions& options) const {
   const auto pass = std::make_shared<const ForwardPass>(batch, cache, options);
   at::Tensor x = kernels::embedding(embedding_, batch.ids);
   if (embedding_scale_ != 1.0) x = x.mul(embedding_scale_);
+  const int64_t again = checkpointed_blocks(*pass, options.checkpoint);
   const auto run = [&](int64_t i, const at::Tensor& input) {
-    return run_block(options.checkpoint, input, parameters_of(layers_[static_cast<size_t>(i)]),
+    return run_block(i < again, input, parameters_of(layers_[static_cast<size_t>(i)]),
                      [this, i, pass](const at::Tensor& kept, bool is_read) { return block(i, kept, *pass, is_read); });
   };
   return run_blocks(config_.layers, std::move(x), *pass, options, run,

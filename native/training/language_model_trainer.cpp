@@ -23,11 +23,8 @@ std::vector<T> picked(const std::vector<T>& from, const std::vector<int64_t>& pl
 }  // namespace
 
 LanguageModelTrainer::LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options,
-                                           int64_t batch_tokens, bool activation_checkpointing)
-    : model_(std::move(model)),
-      optimizer_(model_->parameters(), options),
-      batch_tokens_(batch_tokens),
-      activation_checkpointing_(activation_checkpointing) {
+                                           int64_t batch_tokens, const models::Checkpointing& checkpoint)
+    : model_(std::move(model)), optimizer_(model_->parameters(), options), batch_tokens_(batch_tokens), checkpoint_(checkpoint) {
   static_cast<void>(model_->lm_weight());  // E_NO_HEAD for a classifier
   PRUDENT_CHECK(batch_tokens >= 1, "E_RANGE", "batchTokens", "an integer >= 1", std::to_string(batch_tokens));
   model_->set_requires_grad(true);
@@ -60,7 +57,7 @@ LanguageModelStep LanguageModelTrainer::step(const TokenRows& rows, double lr, c
       job.poll();
       const std::vector<int64_t> batch_index(index.begin() + micro[i].first, index.begin() + micro[i].second);
       const PredictionBatch batch = pack_predictions(*model_, rows, prompt_lengths, batch_index);
-      const at::Tensor hidden = predicting_hidden(*model_, batch, activation_checkpointing_);
+      const at::Tensor hidden = predicting_hidden(*model_, batch, checkpoint_);
       const at::Tensor logprobs =
           kernels::token_logprob(hidden, model_->lm_weight(), std::nullopt, batch.targets, false).logprobs;
       // Divided by the tokens of the whole step: the sum over micro-batches is the mean over all tokens.

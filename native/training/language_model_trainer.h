@@ -23,7 +23,7 @@ class LanguageModelTrainer {
   // batch_tokens: tokens of one forward; gradients add up over the micro-batches, weighted by token, so the result does not
   // depend on it (up to rounding).
   LanguageModelTrainer(std::shared_ptr<models::Model> model, const OptimizerOptions& options, int64_t batch_tokens,
-                       bool activation_checkpointing = false);
+                       const models::Checkpointing& checkpoint = {});
 
   // Rows of one token predict nothing and are passed over; E_SHAPE when no row predicts anything.
   LanguageModelStep step(const TokenRows& rows, double lr, const Job& job);
@@ -35,7 +35,7 @@ class LanguageModelTrainer {
   std::shared_ptr<models::Model> model_;
   Optimizer optimizer_;
   int64_t batch_tokens_;
-  bool activation_checkpointing_;
+  models::Checkpointing checkpoint_;
 };
 
 }  // namespace prudent::training

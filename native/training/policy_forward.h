@@ -21,14 +21,15 @@ struct PolicyForward {
 
 // In the autograd graph when grad mode is on. checkpoint: activation checkpointing.
 PolicyForward policy_forward(const models::Model& policy, const PredictionBatch& batch, bool want_entropy,
-                             bool checkpoint = false);
+                             const models::Checkpointing& checkpoint = {});
 
 // A forward with its graph, made while the rollout was evaluated. When all rows are one mini-batch, the first update of the step
 // needs exactly this forward: same weights, same tokens. It is as large as the activations of that one batch.
 class HeldForward {
  public:
   // Runs the forward with gradients on, whatever the grad mode is. rows: those of the batch, in its order.
-  HeldForward(const models::Model& policy, const PredictionBatch& batch, std::vector<int64_t> rows, bool checkpoint);
+  HeldForward(const models::Model& policy, const PredictionBatch& batch, std::vector<int64_t> rows,
+              const models::Checkpointing& checkpoint);
 
   [[nodiscard]] const PolicyForward& forward() const { return forward_; }
   // Gives the forward away, once; nothing when it is gone already, or made with another policy or of other rows, or when the

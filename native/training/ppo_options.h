@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/variance_kl_advantage/variance_kl_advantage.h"
+#include "models/model.h"
 #include "training/optimizer.h"
 
 namespace prudent::training {
@@ -33,7 +34,7 @@ struct PpoTrainerOptions {
   bool share_prefixes = true;
   bool early_stopping = false;  // after an epoch, when the last mini-batch's policykl > 1.5 * target_kl
   double target_kl = 1.0;
-  bool activation_checkpointing = false;  // blocks run again in the backward: less memory, a third more work
+  models::Checkpointing checkpoint;
 };
 
 }  // namespace prudent::training

@@ -108,7 +108,7 @@ std::shared_ptr<const Rollout> PpoTrainer::rollout(const TokenRows& prompts, con
   own.exact_kl = options.exact_kl || options_.kl_estimator == kernels::KlEstimator::Full;
   own.from_sampling = options_.old_from_sampling;
   const bool one_update = prompts.rows() <= options_.mini_batch_size;
-  own.checkpoint = options_.activation_checkpointing;
+  own.checkpoint = options_.checkpoint;
   own.share_prefixes = options_.share_prefixes;
   own.hold_tokens = options_.share_forward && !own.from_sampling && one_update ? options_.micro_batch_tokens : 0;
   const Group& group = optimizer_.group();
@@ -223,9 +223,9 @@ PpoTrainer::Update PpoTrainer::update(const std::vector<PpoMicroBatch>& micro, i
     counts.clear();
     for (const PpoMicroBatch& batch : micro) {
       job.poll();
-      const PolicyForward forward =
-          ready ? *std::exchange(ready, std::nullopt)
-                : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.activation_checkpointing);
+      const PolicyForward forward = ready
+                                        ? *std::exchange(ready, std::nullopt)
+                                        : policy_forward(*policy_, batch.prediction, /*want_entropy=*/true, options_.checkpoint);
       at::Tensor sums;
       at::Tensor loss =
           kernels::ppo_loss_node(forward.logprobs.unsqueeze(0), forward.values.unsqueeze(0), batch.old_logprobs, batch.old_values,

@@ -87,7 +87,7 @@ PredictionBatch pack_predictions(const models::Model& model, const TokenRows& ro
   return pack_predictions(model, chosen, prompts, std::vector<int32_t>(chosen.size(), 0));
 }
 
-at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch, bool checkpoint) {
+at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch, const models::Checkpointing& checkpoint) {
   const at::Tensor read = model.hidden(batch.inputs, nullptr, {.rows = batch.predicting, .checkpoint = checkpoint});
   return batch.states.defined() ? at::index_select(read, 0, batch.states) : read;
 }

@@ -33,7 +33,8 @@ PredictionBatch pack_predictions(const models::Model& model, const TokenRows& ro
 
 // [distinct, hidden]: final hidden states at the predicting positions, in the autograd graph when grad mode is on. checkpoint:
 // activation checkpointing.
-at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch, bool checkpoint = false);
+at::Tensor predicting_hidden(const models::Model& model, const PredictionBatch& batch,
+                             const models::Checkpointing& checkpoint = {});
 
 // [distinct] -> [predicted]: what was computed once, for each token that it stands for.
 at::Tensor per_predicted(const PredictionBatch& batch, const at::Tensor& values);

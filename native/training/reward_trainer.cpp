@@ -101,7 +101,7 @@ RewardStep RewardTrainer::step(const TokenRows& chosen, const TokenRows& rejecte
       const auto [first, last] = micro[i];
       const int64_t count = last - first;
       const models::PackedBatch batch = pairs.pack(first, last, model_->device());
-      const at::Tensor scores = model_->scores(batch, options_.activation_checkpointing).view({count, 2, heads});
+      const at::Tensor scores = model_->scores(batch, options_.checkpoint).view({count, 2, heads});
       kernels::BradleyTerry statistics;
       const at::Tensor loss = kernels::bradley_terry_loss(scores.select(1, 0), scores.select(1, 1), &statistics);
       const double share = static_cast<double>(count) / static_cast<double>(chosen.rows());

@@ -28,7 +28,7 @@ struct RewardTrainerOptions {
   OptimizerOptions optimizer;
   int64_t batch_tokens = 8192;  // computed tokens of one forward: gradients add up over them
   bool share_prefixes = true;   // what the two sides of a pair have in common at their beginning is computed once
-  bool activation_checkpointing = false;
+  models::Checkpointing checkpoint;
 };
 
 class RewardTrainer {

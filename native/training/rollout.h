@@ -26,8 +26,8 @@ struct RolloutOptions {
   // Keep the policy's forward with its graph in the rollout, when one batch of at most so many tokens holds all rows; see
   // HeldForward.
   int64_t hold_tokens = 0;
-  bool share_prefixes = true;  // what prompts have in common at their beginning is computed once
-  bool checkpoint = false;     // activation checkpointing of the forward that is held
+  bool share_prefixes = true;        // what prompts have in common at their beginning is computed once
+  models::Checkpointing checkpoint;  // of the forward that is held
 };
 
 // Per-token tensors hold response tokens only, rows end to end: [response tokens] fp32 on the policy's device.

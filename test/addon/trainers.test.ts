@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Policy } from '../../ts/addon/policy.js'
 import { PpoTrainer } from '../../ts/addon/ppo-trainer.js'
 import { RewardModel } from '../../ts/addon/reward-model.js'
-import { HeadsTrainer, LanguageModelTrainer, RewardTrainer } from '../../ts/addon/trainers.js'
+import {
+  HeadsTrainer,
+  LanguageModelTrainer,
+  RewardTrainer,
+  type RewardTrainerOptions,
+} from '../../ts/addon/trainers.js'
 import { createPolicy, createScorer, rejection } from './small-models.js'
 
 let folder: string
@@ -130,7 +135,7 @@ test('heads are not replaced under an open trainer', async () => {
 })
 
 describe('what a step leaves out or does twice', () => {
-  const losses = async (options: { sharePrefixes?: boolean; activationCheckpointing?: boolean }) => {
+  const losses = async (options: RewardTrainerOptions) => {
     await using model = await loadScorer()
     await using trainer = await RewardTrainer.create(model, options)
     const steps = []
@@ -149,7 +154,17 @@ describe('what a step leaves out or does twice', () => {
     expect(shared[0]?.computedTokens).toBe((shared[0]?.tokens as number) - 5 * CHOSEN.length)
     expect(shared[0]?.loss).toBeCloseTo(apart[0]?.loss as number, 5)
     expect(checkpointed).toEqual(shared)
+    for (const activationMemory of [0, 1])
+      expect(await losses({ activationCheckpointing: true, activationMemory })).toEqual(shared)
     expect(shared[1]?.loss).not.toBe(shared[0]?.loss)
+  })
+
+  test('activationMemory is of checkpointing, in MiB', async () => {
+    await using model = await loadScorer()
+    const refused = { code: 'E_RANGE', argument: 'options.activationMemory' }
+    await expect(RewardTrainer.create(model, { activationMemory: 4 })).rejects.toMatchObject(refused)
+    const negative = { activationCheckpointing: true, activationMemory: -1 }
+    await expect(RewardTrainer.create(model, negative)).rejects.toMatchObject(refused)
   })
 
   test('language-model and PPO trainers take activationCheckpointing', async () => {

@@ -24,8 +24,13 @@ export interface StepOptions extends CallOptions {
 /** AdamW; one micro-batch holds at most `batchTokens` tokens (default 8192), gradients add up over micro-batches. */
 export interface TrainerOptions extends AdamwOptions {
   batchTokens?: number
-  /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory (default false). */
+  /** Keep the inputs of blocks alone and run the blocks again in the backward: same gradients, less memory (default false). */
   activationCheckpointing?: boolean
+  /**
+   * MiB for the blocks that are not run again, with `activationCheckpointing`: as many of the last as fit keep their activations.
+   * Default: what one block takes, since running one again takes that anyway.
+   */
+  activationMemory?: number
   /** Update each parameter inside the backward and drop its gradient at once: with `maxGradNorm` two passes (default false). */
   updateInBackward?: boolean
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { schedule, seed, sharePrefixes } from '../config/blocks.js'
-import { optimiserState, shardOptimiser, updateInBackward } from '../training/settings.js'
+import { activations, optimiserState, shardOptimiser, updateInBackward } from '../training/settings.js'
 
 /** Adam as classic TRL sets it up: no weight decay, no clipping. */
 export const ppoOptimiser = z
@@ -142,12 +142,7 @@ export const ppoSettings = z.strictObject({
   optimiserState,
   shardOptimiser,
   updateInBackward,
-  activationCheckpointing: z
-    .boolean()
-    .default(false)
-    .describe(
-      'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
-    ),
+  ...activations,
   seed: seed.default(0),
 })
 export type PpoSettings = z.output<typeof ppoSettings>

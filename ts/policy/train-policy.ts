@@ -233,6 +233,7 @@ function trainerOptions(settings: PpoSettings): PpoTrainerOptions {
     ...{ oldLogprobs, shareForward, sharePrefixes },
     microBatchTokens: settings.batchTokens,
     activationCheckpointing: settings.activationCheckpointing,
+    activationMemory: settings.activationMemory,
     updateInBackward: settings.updateInBackward,
     klEstimator: settings.kl.estimator,
   }

@@ -28,11 +28,11 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const { batchTokens, activationCheckpointing, updateInBackward } = settings
+  const { batchTokens, activationCheckpointing, activationMemory, updateInBackward } = settings
   const options = {
     ...adamwOptions(settings.optimiser),
     ...contextOptions(training, settings),
-    ...{ batchTokens, activationCheckpointing, updateInBackward },
+    ...{ batchTokens, activationCheckpointing, activationMemory, updateInBackward },
   }
   const trainer = await callNative(undefined, () => loadAddon().createLanguageModelTrainer(model, options))
   let position = epochs.position

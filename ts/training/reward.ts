@@ -41,11 +41,11 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
   })
   const smoothed = new SmoothedLoss(settings.stopAt, saved?.loss)
   const total = totalSteps(settings, epochs.batchesPerEpoch)
-  const { batchTokens, sharePrefixes, activationCheckpointing, updateInBackward } = settings
+  const { batchTokens, sharePrefixes, activationCheckpointing, activationMemory, updateInBackward } = settings
   const options = {
     ...adamwOptions(settings.optimiser),
     ...contextOptions(training, settings),
-    ...{ batchTokens, sharePrefixes, activationCheckpointing, updateInBackward },
+    ...{ batchTokens, sharePrefixes, activationCheckpointing, activationMemory, updateInBackward },
   }
   const trainer = await callNative(undefined, () => loadAddon().createRewardTrainer(model, options))
   let position = epochs.position

@@ -16,12 +16,22 @@ const stepSettings = {
     .describe('Steps between evaluations on the held-out part; default: at the end only'),
 }
 
-const activationCheckpointing = z
-  .boolean()
-  .default(false)
-  .describe(
-    'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
-  )
+/** Which activations wait for the backward. */
+export const activations = {
+  activationCheckpointing: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Run blocks again in the backward instead of keeping their activations: less memory, about a third more work',
+    ),
+  activationMemory: z
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      'MiB for activations that are kept nevertheless, with activationCheckpointing: as many of the last blocks as fit are not run again; default: what one block takes, since running one again takes that anyway',
+    ),
+}
 
 export const updateInBackward = z
   .boolean()
@@ -62,7 +72,7 @@ export type StopAt = z.output<typeof stopAt>
 export const languageModelSettings = z.strictObject({
   ...stepSettings,
   optimiser,
-  activationCheckpointing,
+  ...activations,
   updateInBackward,
   optimiserState,
   shardOptimiser,
@@ -75,7 +85,7 @@ export const rewardSettings = z.strictObject({
   ...stepSettings,
   optimiser,
   sharePrefixes,
-  activationCheckpointing,
+  ...activations,
   updateInBackward,
   optimiserState,
   shardOptimiser,

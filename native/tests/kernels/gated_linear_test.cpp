@@ -1,10 +1,12 @@
 #include "kernels/gated_linear/gated_linear.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <doctest/doctest.h>
 
 #include "kernels/linear/linear.h"
 #include "kernels/op_check.h"
+#include "support/allocation_peak.h"
 #include "support/tolerances.h"
 
 namespace prudent::tests {
@@ -84,6 +86,18 @@ TEST_CASE("gated_linear: a whole feed-forward block, parity and gradient") {
       check_parity(block, plain, inputs, kParityMatmulFp32);
     }
   }
+}
+
+TEST_CASE("gated_linear: a feed-forward block keeps its two factors for the backward, not their product") {
+  const int64_t tokens = 128, wide = 256;  // small enough to be reported
+  const Tensors inputs = feed_forward_inputs(tokens, 16, wide, 16);
+  inputs[1].requires_grad_(true);
+  const at::AutoGradMode with_grad(true);
+  const AllocationPeak allocations;
+  const at::Tensor y = kernels::gated_feed_forward(inputs[0], weights_of(inputs), Activation::Silu, down_of(inputs));
+  const int64_t one = tokens * wide * static_cast<int64_t>(sizeof(float));
+  CHECK(allocations.held() >= 2 * one);
+  CHECK(allocations.held() < 2 * one + one / 2);
 }
 
 // In bf16 the two projections are each held against their reference above and in linear_test.cpp.

@@ -152,39 +152,72 @@ TEST_CASE("forward: checkpoints give the same gradients to the bit") {
     const PackedBatch batch = together();
     for (const at::Tensor& rows : {at::Tensor(), batch.last_index()}) {
       const Outcome kept = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows}); });
-      const Outcome again = outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows, .checkpoint = true}); });
-      CHECK(same_bits(again, kept));
-      const Outcome other =
-          outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.rows = rows, .checkpoint = true}).mul(1.0 + 1e-3); });
-      CHECK(!same_bits(other, kept));
+      const int64_t one = model->block_bytes(batch.tokens(), batch.tokens());
+      for (const std::optional<int64_t> bytes : {std::optional<int64_t>(), std::optional<int64_t>(0), std::optional(3 * one)}) {
+        const HiddenOptions options{.rows = rows, .checkpoint = {.enabled = true, .activation_bytes = bytes}};
+        CHECK(same_bits(outcome_of(*model, [&] { return model->hidden(batch, nullptr, options); }), kept));
+        const Outcome other = outcome_of(*model, [&] { return model->hidden(batch, nullptr, options).mul(1.0 + 1e-3); });
+        CHECK(!same_bits(other, kept));
+      }
     }
   }
 }
 
-TEST_CASE("forward: checkpoints keep the input of each block alone") {
-  const auto model =
-      causal(R"({"model_type":"llama","vocab_size":31,"hidden_size":16,"intermediate_size":64,"num_hidden_layers":6,
-    "num_attention_heads":4,"num_key_value_heads":4,"max_position_embeddings":256,"head_dim":4})");
-  const Rows rows(4, std::vector<int32_t>(200, 7));
-  const PackedBatch batch = apart(rows);
-  const int64_t block_input = batch.tokens() * 16 * static_cast<int64_t>(sizeof(float));
-  model->set_requires_grad(true);
-  const auto held_after_forward = [&](bool checkpoint) {
+// What activations take in the memory of a step, of models with a block large enough to outweigh everything else.
+struct ActivationMemory {
+  std::shared_ptr<Model> model;
+  PackedBatch batch = apart(Rows(4, std::vector<int32_t>(200, 7)));
+
+  explicit ActivationMemory(const std::string& config) : model(causal(config)) {
+    model->set_requires_grad(true);
     (void)model->hidden(batch);  // tables that stay
+  }
+  [[nodiscard]] int64_t held_after_forward(const Checkpointing& checkpoint) const {
     const at::AutoGradMode with_grad(true);
     const tests::AllocationPeak allocations;
     const at::Tensor hidden = model->hidden(batch, nullptr, {.checkpoint = checkpoint});
     return allocations.held();
-  };
-  const auto peak_of_step = [&](bool checkpoint) {
+  }
+  [[nodiscard]] int64_t peak_of_step(const Checkpointing& checkpoint) const {
     const tests::AllocationPeak allocations;
     (void)outcome_of(*model, [&] { return model->hidden(batch, nullptr, {.checkpoint = checkpoint}); });
     return allocations.peak();
-  };
+  }
+};
+
+const std::string kDeepConfigs[] = {
+    R"({"model_type":"llama","vocab_size":31,"hidden_size":16,"intermediate_size":64,"num_hidden_layers":6,
+        "num_attention_heads":4,"num_key_value_heads":4,"max_position_embeddings":256,"head_dim":4})",
+    R"({"model_type":"gemma","vocab_size":31,"hidden_size":24,"intermediate_size":40,"num_hidden_layers":6,
+        "num_attention_heads":4,"num_key_value_heads":1,"max_position_embeddings":256,"head_dim":8})",
+    R"({"model_type":"gpt2","vocab_size":31,"n_embd":16,"n_layer":6,"n_head":4,"n_positions":256,"n_inner":48})",
+};
+
+TEST_CASE("forward: checkpoints keep the input of each block alone") {
+  const ActivationMemory memory(kDeepConfigs[0]);
+  const int64_t block_input = memory.batch.tokens() * 16 * static_cast<int64_t>(sizeof(float));
+  const Checkpointing inputs_alone{.enabled = true, .activation_bytes = 0};
   // Six inputs of blocks, the input and output of the last norm and what that keeps; each block would keep some twenty of them.
-  CHECK(held_after_forward(true) < 10 * block_input);
-  CHECK(held_after_forward(false) > 60 * block_input);
-  CHECK(peak_of_step(true) < peak_of_step(false) / 2);
+  CHECK(memory.held_after_forward(inputs_alone) < 10 * block_input);
+  CHECK(memory.held_after_forward({}) > 60 * block_input);
+  CHECK(memory.peak_of_step(inputs_alone) < memory.peak_of_step({}) / 2);
+}
+
+TEST_CASE("forward: blocks keep what block_bytes says, as many as fit into the activation memory") {
+  for (const std::string& config : kDeepConfigs) {
+    CAPTURE(config);
+    const ActivationMemory memory(config);
+    const int64_t tokens = memory.batch.tokens(), one = memory.model->block_bytes(tokens, tokens);
+    const int64_t none = memory.held_after_forward({.enabled = true, .activation_bytes = 0});
+    for (const int64_t blocks : {1, 3, 6}) {
+      const int64_t kept = memory.held_after_forward({.enabled = true, .activation_bytes = blocks * one + one / 2}) - none;
+      CHECK(kept > blocks * one * 95 / 100);
+      CHECK(kept < blocks * one * 115 / 100);  // and the few numbers a token
+    }
+    // By default as much as running a block again takes anyway: the peak is the same but for the last norm's share.
+    CHECK(memory.held_after_forward({.enabled = true}) > none + one * 95 / 100);
+    CHECK(memory.peak_of_step({.enabled = true}) < memory.peak_of_step({.enabled = true, .activation_bytes = 0}) + one / 4);
+  }
 }
 
 }  // namespace prudent::models

@@ -34,7 +34,8 @@ struct Trained {
 Trained reward_steps(const std::string& name, at::ScalarType dtype, const OptimizerOptions& options, int64_t batch_tokens = 1000,
                      bool checkpoint = false) {
   const auto model = hashed_model(name, 3, 2, false, dtype);
-  RewardTrainer trainer(model, {.optimizer = options, .batch_tokens = batch_tokens, .activation_checkpointing = checkpoint});
+  RewardTrainer trainer(
+      model, {.optimizer = options, .batch_tokens = batch_tokens, .checkpoint = {.enabled = checkpoint, .activation_bytes = 0}});
   Trained result;
   for (int i = 0; i < 3; ++i) {
     const auto step = trainer.step(kChosen, kRejected, 1e-3, Job());

@@ -146,8 +146,9 @@ TEST_CASE("reward: a common prefix computed once, or activations computed twice,
     CAPTURE(name);
     const auto train = [&](bool share, bool checkpoint, int64_t batch_tokens) {
       const auto model = hashed_model(name, 2, 2);
-      RewardTrainer trainer(model,
-                            {.batch_tokens = batch_tokens, .share_prefixes = share, .activation_checkpointing = checkpoint});
+      RewardTrainer trainer(
+          model,
+          {.batch_tokens = batch_tokens, .share_prefixes = share, .checkpoint = {.enabled = checkpoint, .activation_bytes = 0}});
       const training::RewardStep step = trainer.step(chosen, rejected, 1e-3, Job());
       return std::pair(step, gradients_of_first_step(trainer, *model));
     };

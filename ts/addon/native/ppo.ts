@@ -39,6 +39,7 @@ export interface PpoTrainerOptions extends AdamwOptions {
   targetKl: number
   /** As of the other trainers; default false. */
   activationCheckpointing?: boolean
+  activationMemory?: number
   updateInBackward?: boolean
 }
 export interface RolloutOptions extends GenerateOptions {}

@@ -37,8 +37,10 @@ export interface NativeTrainer {
 export interface LanguageModelTrainerOptions extends AdamwOptions {
   /** Tokens in one micro-batch; gradients are accumulated over micro-batches. */
   batchTokens: number
-  /** Keep the input of each block alone and run the block again in the backward: same gradients, less memory; default false. */
+  /** Keep the inputs of blocks alone and run the blocks again in the backward: same gradients, less memory; default false. */
   activationCheckpointing?: boolean
+  /** MiB, with it: as many of the last blocks as fit keep their activations; default: what one block takes. */
+  activationMemory?: number
   /**
    * Each parameter is updated inside the backward and its gradient dropped at once, so that gradients never stand side by side; default
    * false. With `maxGradNorm` the forward and backward run twice, first to measure. Not with a group.
