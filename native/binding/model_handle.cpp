@@ -124,6 +124,7 @@ Napi::Value tensor_result(Napi::Env env, at::Tensor& tensor) { return to_float32
 ModelHandle::Methods ModelHandle::methods() {
   return {
       thrown_method<&ModelHandle::info>("info"),
+      thrown_method<&ModelHandle::training_memory>("trainingMemory"),
       promised_method<&ModelHandle::score>("score"),
       promised_method<&ModelHandle::computed_tokens>("computedTokens"),
       promised_method<&ModelHandle::logprobs>("logprobs"),
@@ -174,6 +175,15 @@ Napi::Value ModelHandle::info(const Napi::CallbackInfo& info) {
   for (const int64_t id : config.eos_token_ids) eos.Set(eos.Length(), static_cast<double>(id));
   result.Set("eosTokenIds", eos);
   result.Set("padTokenId", optional_id(info.Env(), config.pad_token_id));
+  return result;
+}
+
+Napi::Value ModelHandle::training_memory(const Napi::CallbackInfo& info) {
+  const models::Model& model = *open()->model;
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("blockBytes", static_cast<double>(model.block_bytes(1, 1)));
+  const std::optional<int64_t> free = free_device_memory(model.device());
+  result.Set("freeBytes", free ? Napi::Value::From(info.Env(), static_cast<double>(*free)) : info.Env().Null());
   return result;
 }
 

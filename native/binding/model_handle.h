@@ -15,6 +15,7 @@ class ModelHandle : public Handle<ModelHandle, ModelState> {
 
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value training_memory(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
   Napi::Value computed_tokens(const Napi::CallbackInfo& info);
   Napi::Value logprobs(const Napi::CallbackInfo& info);

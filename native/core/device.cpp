@@ -1,5 +1,6 @@
 #include "core/device.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include <algorithm>
@@ -40,6 +41,16 @@ at::Device parse_device(const std::string& name) {
 std::string device_name(const at::Device& device) {
   if (device.is_cpu()) return "cpu";
   return device.is_cuda() ? "cuda:" + std::to_string(std::max<int>(0, device.index())) : device.str();
+}
+
+std::optional<int64_t> free_device_memory(const at::Device& device) {
+  if (!device.is_cuda()) return std::nullopt;
+  const auto index = static_cast<at::DeviceIndex>(std::max<int>(0, device.index()));
+  auto* allocator = at::getDeviceAllocator(at::kCUDA);
+  const auto stats = allocator->getDeviceStats(index);
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const int64_t reserve = stats.reserved_bytes[kAll].current - stats.allocated_bytes[kAll].current;
+  return static_cast<int64_t>(allocator->getMemoryInfo(index).first) + reserve;
 }
 
 at::ScalarType parse_dtype(const std::string& name, const at::Device& device) {

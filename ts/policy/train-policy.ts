@@ -18,7 +18,13 @@ import { pick, promptMeans, type ReferenceSampler, referenceMeans } from './sigm
 import { StepWarnings } from './step-warnings.js'
 import type { HeadScores, PromptSet, TrainPolicyOptions, TrainPolicyResult } from './types.js'
 
-type State = { position: EpochPosition; kl: KlControllerState; moments: RunningMoments; referenceMean: number[] | null }
+type State = {
+  position: EpochPosition
+  kl: KlControllerState
+  moments: RunningMoments
+  referenceMean: number[] | null
+  batchTokens: number
+}
 
 /**
  * Trains a policy in place by PPO: rollout, scores, objective, step, once a batch of prompts. All random numbers come from
@@ -102,7 +108,8 @@ class PolicyLoop {
 
   state(): State {
     const referenceMean = this.#referenceMean === null ? null : Array.from(this.#referenceMean)
-    return { position: this.#position, kl: this.#kl.state, moments: this.#shaper.state, referenceMean }
+    const { batchTokens } = this.#settings
+    return { position: this.#position, kl: this.#kl.state, moments: this.#shaper.state, referenceMean, batchTokens }
   }
 
   async joinSave(): Promise<void> {

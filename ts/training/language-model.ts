@@ -11,7 +11,7 @@ import { SmoothedLoss, type SmoothedLossState } from './smoothed-loss.js'
 import { callSignal, joinOptimiserSave, loadOptimiser, runLoop, saveModelAndOptimiser } from './step-loop.js'
 import type { LanguageModelResult, LanguageModelTraining } from './types.js'
 
-type State = { position: EpochPosition; loss: SmoothedLossState }
+type State = { position: EpochPosition; loss: SmoothedLossState; batchTokens: number }
 
 /** Trains a causal language model in place on next-token cross-entropy. */
 export async function trainLanguageModel(training: LanguageModelTraining): Promise<LanguageModelResult> {
@@ -71,7 +71,7 @@ export async function trainLanguageModel(training: LanguageModelTraining): Promi
         evaluateEvery: settings.evaluateEvery,
         bestBy: 'eval/loss',
         isFinished: () => smoothed.reached,
-        state: (): State => ({ position, loss: smoothed.state }),
+        state: (): State => ({ position, loss: smoothed.state, batchTokens }),
         save: (folder) => saveModelAndOptimiser(folder, model, trainer),
         ...(settings.shardOptimiser && { joinSave: () => joinOptimiserSave(trainer) }),
       },

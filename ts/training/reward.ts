@@ -23,7 +23,7 @@ export const PAPER_REWARD = {
   stopAt: { loss: 0.3 },
 } as const satisfies z.input<typeof rewardSettings>
 
-type State = { position: EpochPosition; loss: SmoothedLossState }
+type State = { position: EpochPosition; loss: SmoothedLossState; batchTokens: number }
 
 /** Fine-tunes a sequence classifier in place on preference pairs (Bradley-Terry). */
 export async function trainRewardModel(training: RewardTraining): Promise<RewardResult> {
@@ -93,7 +93,7 @@ export async function trainRewardModel(training: RewardTraining): Promise<Reward
         evaluateEvery: settings.evaluateEvery,
         bestBy: 'eval/loss',
         isFinished: () => smoothed.reached,
-        state: (): State => ({ position, loss: smoothed.state }),
+        state: (): State => ({ position, loss: smoothed.state, batchTokens }),
         save: (folder) => saveModelAndOptimiser(folder, model, trainer),
         ...(settings.shardOptimiser && { joinSave: () => joinOptimiserSave(trainer) }),
       },

@@ -48,6 +48,8 @@ export const optimiserState = z
     "file: in a nameless file on the run directory's disk, mapped and written through as parameters are updated (CPU only)",
   )
 
+export type OptimiserState = z.output<typeof optimiserState>
+
 /** ZeRO-1. */
 export const shardOptimiser = z
   .boolean()

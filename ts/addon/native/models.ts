@@ -88,6 +88,11 @@ export interface SharedWorkOptions extends PrefixOptions {
 
 export interface NativeModel {
   info(): ModelInfo
+  /**
+   * blockBytes: what a backward needs of one block, its input aside, per token. freeBytes: of the model's CUDA device, what new tensors
+   * may take; null on the CPU.
+   */
+  trainingMemory(): { blockBytes: number; freeBytes: number | null }
   /** [rows, numLabels + spread], row-major. Sequence classifier only. */
   score(rows: TokenRows, options: SharedWorkOptions, call?: NativeCall): Promise<Float32Array>
   /** How many tokens `score` and `cacheFeatures` compute for these rows: fewer than there are where prefixes are shared. */

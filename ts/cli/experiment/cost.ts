@@ -9,6 +9,9 @@ import { KNOWN_MODELS } from '../../study/cost/known-models.js'
 import { type Shape, shapeOf } from '../../study/cost/shapes.js'
 import type { ExperimentConfig } from './config.js'
 
+/** In place of `batchTokens: auto`, which is known when memory is. */
+const PLANNED_BATCH_TOKENS = 8192
+
 export interface Unwritten {
   /** Mean tokens of one side of a pair, which no configuration knows. */
   side: number
@@ -49,7 +52,7 @@ export async function experimentCost(config: ExperimentConfig, { side, signal }:
       epochs: ppo.ppoEpochs,
     },
     judged: { responses: judge.responses },
-    batchTokens: reward.training.batchTokens,
+    batchTokens: reward.training.batchTokens === 'auto' ? PLANNED_BATCH_TOKENS : reward.training.batchTokens,
   }
 }
 

@@ -8,6 +8,7 @@ import { argumentError } from '../../errors.js'
 import { trainLanguageModel } from '../../training/language-model.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
+import { withBatchTokens } from './micro-batch.js'
 import { type LanguageModelRun, languageModelRun } from './schemas.js'
 import {
   createModel,
@@ -39,7 +40,7 @@ async function train(session: Session, start: Start<LanguageModelRun>) {
       model,
       rows: take(split.train),
       heldOut: take(split.heldOut),
-      settings: config.training,
+      settings: await withBatchTokens(session, start, model, config.training),
     }
     const { steps, stoppedEarly, heldOutLoss } = await trainLanguageModel(training)
     await saveResult(run, model, tokenizer.folder)

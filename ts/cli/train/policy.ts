@@ -8,6 +8,7 @@ import { modelScorer } from '../../policy/scorer.js'
 import { trainPolicy } from '../../policy/train-policy.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
+import { withBatchTokens } from './micro-batch.js'
 import { type PolicyRun, policyRun } from './schemas.js'
 import {
   openModel,
@@ -54,7 +55,7 @@ async function train(session: Session, start: Start<PolicyRun>) {
         group: context.group,
       }),
       prompts,
-      settings: config.ppo,
+      settings: await withBatchTokens(session, start, models.policy, config.ppo),
       eosTokenIds: await eosTokenIds(base.folder),
       head,
       ...(ensemble && { ensemble }),

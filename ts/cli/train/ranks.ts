@@ -26,6 +26,15 @@ export class Ranks {
     return new Ranks(group, environment)
   }
 
+  get size(): number {
+    return this.#environment.size
+  }
+
+  /** Ranks on this machine. */
+  get localSize(): number {
+    return this.#environment.localSize
+  }
+
   get isWriter(): boolean {
     return this.#environment.rank === 0
   }

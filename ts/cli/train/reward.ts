@@ -1,6 +1,7 @@
 import { trainRewardModel } from '../../training/reward.js'
 import type { Session } from '../support/session.js'
 import type { TrainOptions } from '../train.js'
+import { withBatchTokens } from './micro-batch.js'
 import { loadPairs } from './pairs.js'
 import { type RewardRun, rewardRun } from './schemas.js'
 import { openTrained, resolveWithTokenizer, type Start, saveResult, startTraining } from './start.js'
@@ -10,7 +11,8 @@ export async function trainRewardCommand(session: Session, options: TrainOptions
   await startTraining(session, options, rewardRun, (start) => train(session, start))
 }
 
-async function train(session: Session, { config, run, checkpoint, context }: Start<RewardRun>) {
+async function train(session: Session, start: Start<RewardRun>) {
+  const { config, run, checkpoint, context } = start
   const { folder, tokenizer } = await resolveWithTokenizer(session, config.model, config.tokenizer)
   const pairs = await loadPairs(session, config.data, config.heldOut, tokenizer)
   const model = await openTrained(session, folder, checkpoint, {
@@ -27,7 +29,7 @@ async function train(session: Session, { config, run, checkpoint, context }: Sta
       model,
       pairs: pairs.train,
       heldOut: pairs.heldOut,
-      settings: config.training,
+      settings: await withBatchTokens(session, start, model, config.training),
     })
     await saveResult(run, model, tokenizer.folder)
     const { steps, stoppedEarly, heldOutAccuracy, heldOutLoss } = result

@@ -46,6 +46,15 @@ const common = {
   tracking,
 }
 
+/** Of full fine-tunes: a micro-batch may be left to the memory that is free. */
+const batchTokens = (byDefault: number) =>
+  z
+    .union([z.int().min(1), z.literal('auto')])
+    .default(byDefault)
+    .describe(
+      'Tokens of one forward and backward; gradients add up over them. auto: what free memory has room for, at most 8192 on the CPU and 32768 on a GPU, noted at the start; a run that goes on keeps its number',
+    )
+
 /** A model of random weights. */
 const newModel = z.strictObject({
   config: pathText.describe('config.json of the architecture'),
@@ -59,7 +68,7 @@ export const languageModelRun = z.strictObject({
     .describe('Where training starts: a model, or { config } for random weights (tokenizer needed)'),
   data: textData,
   heldOut: heldOutSettings,
-  training: languageModelSettings,
+  training: languageModelSettings.extend({ batchTokens: batchTokens(8192) }),
   ...common,
 })
 export type LanguageModelRun = z.output<typeof languageModelRun>
@@ -70,7 +79,7 @@ export const rewardRun = z.strictObject({
   headSeed: seed.default(0).describe('Of a new head'),
   data: preferenceData,
   heldOut: heldOutSettings,
-  training: rewardSettings,
+  training: rewardSettings.extend({ batchTokens: batchTokens(8192) }),
   ...common,
 })
 export type RewardRun = z.output<typeof rewardRun>
@@ -115,7 +124,7 @@ export const policyRun = z.strictObject({
       ),
   }),
   prompts: promptSettings,
-  ppo: ppoSettings.prefault({}),
+  ppo: ppoSettings.extend({ batchTokens: batchTokens(16384) }).prefault({}),
   ...common,
 })
 export type PolicyRun = z.output<typeof policyRun>

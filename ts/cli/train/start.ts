@@ -28,6 +28,8 @@ export interface Start<Config> {
   /** Null on a rank that writes nothing. */
   run: RunDirectory | null
   checkpoint: Checkpoint | null
+  /** The processes that train together; null for one that is alone. */
+  ranks: Ranks | null
   context: TrainingContext
 }
 
@@ -81,7 +83,7 @@ async function trainAs<Config>(
   if (ranks !== null) Object.assign(config as object, { device: ranks.device((config as { device: string }).device) })
   const shared = { saving, checkpoint, signal: session.signal, ...(ranks && { group: ranks.group.native }) }
   if (run === null) {
-    await body({ config, run, checkpoint, context: shared })
+    await body({ config, run, checkpoint, ranks, context: shared })
     return
   }
   if (checkpoint !== null) session.note(`going on from step ${checkpoint.step}`)
@@ -89,7 +91,7 @@ async function trainAs<Config>(
   const tracker = trackerOf(session, run, config as PlainConfig)
   try {
     const context = { ...shared, run, onStep: progress.step }
-    const summary = await body({ config, run, checkpoint, context })
+    const summary = await body({ config, run, checkpoint, ranks, context })
     progress.stop()
     await tracker?.end('FINISHED')
     process.stdout.write(`${JSON.stringify({ output: options.output, ...summary })}\n`)
